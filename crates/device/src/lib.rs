@@ -1,0 +1,30 @@
+//! What a device must do for the allocator: two small traits and one error.
+//!
+//! Everything that differs between a simulated device, this machine's memory and a GPU lies behind
+//! [`Memory`] (who owns which bytes, at which address) and [`Order`] (streams and events). The
+//! allocator is generic over both and never names a device.
+//!
+//! The contract, once for all methods:
+//!
+//! - **All or nothing.** A call that returns an error has changed nothing.
+//! - **Strict.** A call that the contract forbids (an overlap, a double map, freeing what is not
+//!   there) is [`DeviceError::InvalidCall`], never silently accepted.
+//! - **Out of memory is an answer.** [`DeviceError::OutOfMemory`] says that the device holds too
+//!   little *now*; reclaiming and asking again is a sensible reaction. No other error is.
+//! - **Shared.** Methods take `&self`; an implementation does its own locking. `&D` and `Arc<D>`
+//!   are devices where `D` is one, so that a test can keep an eye on the device it lent.
+//! - **Sizes** given to the virtual-memory calls are multiples of [`Memory::granularity`].
+#![forbid(unsafe_code)]
+
+mod error;
+mod memory;
+mod order;
+
+pub use error::{DeviceError, Result};
+pub use memory::{Handle, Memory, MemoryInfo};
+pub use order::Order;
+
+/// All that the caching allocator asks of a device.
+pub trait Device: Memory + Order {}
+
+impl<D: Memory + Order> Device for D {}

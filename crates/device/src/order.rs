@@ -1,0 +1,74 @@
+//! [`Order`]: streams, events, and waiting for them.
+
+use std::sync::Arc;
+
+use freeboard_units::{EventId, StreamId};
+
+use crate::Result;
+
+/// What happens before what: streams of work and the events on them.
+pub trait Order {
+    /// A new event, recorded nowhere yet (`cudaEventCreate` without timing).
+    ///
+    /// # Errors
+    /// When the driver has none left.
+    fn create_event(&self) -> Result<EventId>;
+
+    /// Gives an event up (`cudaEventDestroy`).
+    ///
+    /// # Errors
+    /// When there is no such event.
+    fn destroy_event(&self, event: EventId) -> Result<()>;
+
+    /// Marks the work put on `stream` so far (`cudaEventRecord`).
+    ///
+    /// # Errors
+    /// When there is no such event or stream.
+    fn record(&self, event: EventId, stream: StreamId) -> Result<()>;
+
+    /// Whether the work before the mark is done (`cudaEventQuery`).
+    ///
+    /// # Errors
+    /// When there is no such event, or the work before it failed.
+    fn is_done(&self, event: EventId) -> Result<bool>;
+
+    /// Waits until the work before the mark is done (`cudaEventSynchronize`).
+    ///
+    /// # Errors
+    /// When there is no such event, or the work before it failed.
+    fn wait(&self, event: EventId) -> Result<()>;
+
+    /// Waits until `stream` is empty (`cudaStreamSynchronize`).
+    ///
+    /// # Errors
+    /// When there is no such stream, or its work failed.
+    fn synchronize_stream(&self, stream: StreamId) -> Result<()>;
+}
+
+macro_rules! forward {
+    ($($pointer:tt)*) => {
+        impl<D: Order + ?Sized> Order for $($pointer)* {
+            fn create_event(&self) -> Result<EventId> {
+                (**self).create_event()
+            }
+            fn destroy_event(&self, event: EventId) -> Result<()> {
+                (**self).destroy_event(event)
+            }
+            fn record(&self, event: EventId, stream: StreamId) -> Result<()> {
+                (**self).record(event, stream)
+            }
+            fn is_done(&self, event: EventId) -> Result<bool> {
+                (**self).is_done(event)
+            }
+            fn wait(&self, event: EventId) -> Result<()> {
+                (**self).wait(event)
+            }
+            fn synchronize_stream(&self, stream: StreamId) -> Result<()> {
+                (**self).synchronize_stream(stream)
+            }
+        }
+    };
+}
+
+forward!(&D);
+forward!(Arc<D>);
