@@ -1,0 +1,81 @@
+//! The ladder: what is tried, rung by rung, for a request that no free block serves.
+//!
+//! The first rungs, collecting what other streams have finished with, reuse, and asking the program
+//! to free something, are in [`CachingAllocator::allocate`](crate::CachingAllocator::allocate): they
+//! are the common case, or must run without the lock. What follows here is rare and takes as long as
+//! the driver takes. No rung calls back up.
+
+use freeboard_device::Device;
+
+use crate::error::Error;
+use crate::request::{Grant, Request};
+use crate::state::State;
+
+/// Whether this is the attempt after everything cached was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    First,
+    Retry,
+}
+
+impl<D: Device> State<D> {
+    /// Finds memory for a request, or says why there is none.
+    #[cold]
+    pub(crate) fn acquire(&mut self, request: &Request) -> Result<Grant, Error> {
+        let found = self.climb(request)?;
+        found.ok_or_else(|| self.refuse(request))
+    }
+
+    fn climb(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+        let again = self.config.search_after_reclaim;
+
+        // Keep below the threshold by giving back what has long been unused.
+        self.collect_garbage()?;
+        if self.rejects_early(request) {
+            return Err(self.reject(request));
+        }
+        // Growing costs a driver call, everything below costs more.
+        if let Some(block) = self.grow(request, Attempt::First)? {
+            return Ok(Some(self.hand_out(request, block)));
+        }
+        // Blocks that other streams still use will be free once their events have passed.
+        if again
+            && self.wait_for_pending()?
+            && let Some(block) = self.reuse(request)
+        {
+            return Ok(Some(self.hand_out(request, block)));
+        }
+        // Pools that opted in lend a block before anything is given back.
+        if let Some(grant) = self.borrow(request) {
+            return Ok(Some(grant));
+        }
+        // Oversize blocks are never cut for smaller requests: give back just enough of them.
+        if self.release_oversize(request)?
+            && let Some(block) = self.grow(request, Attempt::First)?
+        {
+            return Ok(Some(self.hand_out(request, block)));
+        }
+        // Give everything back and start over; a graph under capture must not lose its memory.
+        if self.is_capturing() {
+            return Ok(None);
+        }
+        self.flush()?;
+        if again && let Some(block) = self.reuse(request) {
+            return Ok(Some(self.hand_out(request, block)));
+        }
+        Ok(self.grow(request, Attempt::Retry)?.map(|block| self.hand_out(request, block)))
+    }
+
+    /// A block from a pool that lends to requests out of memory.
+    fn borrow(&mut self, request: &Request) -> Option<Grant> {
+        if self.pools[usize::from(request.pool)].owner.is_some() {
+            return None;
+        }
+        let lenders: Vec<u16> = self.lending_pools(request.class);
+        lenders.into_iter().find_map(|pool| {
+            let request = Request { pool, ..*request };
+            let block = self.reuse(&request)?;
+            Some(self.hand_out(&request, block))
+        })
+    }
+}

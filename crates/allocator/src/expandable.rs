@@ -1,0 +1,313 @@
+//! Expandable segments: ranges of addresses that grow and shrink by pages.
+//!
+//! A segment reserves more addresses than the device has memory and maps pages where they are
+//! needed, lowest address first. Requests of changing size then tile one range instead of leaving
+//! slivers in many. Its blocks are free, allocated, pending or unmapped, without gaps.
+
+mod pages;
+
+use freeboard_device::{Device, DeviceError};
+use freeboard_units::{Address, AddressRange, Bytes};
+
+use crate::block::{Block, BlockId, BlockState};
+use crate::config::Reserve;
+use crate::error::Error;
+use crate::free_list::Entry;
+use crate::policy::placement;
+use crate::request::Request;
+use crate::state::State;
+use crate::stats::Class;
+
+pub(crate) use pages::ExpandableSegment;
+
+impl<D: Device> State<D> {
+    /// Among free blocks that fit, prefers one that cannot grow: space at the growing end counts
+    /// as large as it can become.
+    #[inline]
+    pub(crate) fn prefer_bounded(&self, mut best: Entry, request: &Request) -> Entry {
+        let pool = &self.pools[usize::from(request.pool)];
+        let Some(list) = pool.list(request.stream) else { return best };
+        loop {
+            // Only a block that borders unmapped space can be worse than a larger one.
+            let room = self.room_behind(best.block);
+            if room.is_zero() {
+                return best;
+            }
+            let Some(next) = list.at_least(best.size, best.address + Bytes::new(1)) else {
+                return best;
+            };
+            if next.size + self.room_behind(next.block) >= best.size + room {
+                return best;
+            }
+            best = next;
+        }
+    }
+
+    /// Unmapped bytes right behind a block.
+    #[inline]
+    fn room_behind(&self, id: BlockId) -> Bytes {
+        let next = self.blocks[id].next;
+        if next.is_none() || self.blocks[next].is_mapped() {
+            return Bytes::ZERO;
+        }
+        self.blocks[next].size
+    }
+
+    /// Maps pages until a free block fits the request. The block is in no list.
+    pub(crate) fn grow_expandable(&mut self, request: &Request) -> Result<Option<BlockId>, Error> {
+        let Some(start) = self.find_room(request)? else { return Ok(None) };
+        let mut added = Vec::new();
+        match self.map_until_it_fits(start, request.size, &mut added) {
+            Ok(Some(block)) => {
+                self.pools[usize::from(request.pool)].remove(&self.blocks[block]);
+                Ok(Some(block))
+            }
+            // Too little memory: what was mapped stays cached, as in `PyTorch`.
+            Ok(None) => Ok(None),
+            Err(error) => {
+                for (block, range) in added {
+                    self.undo_map(block, range);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn map_until_it_fits(
+        &mut self,
+        start: BlockId,
+        size: Bytes,
+        added: &mut Vec<(BlockId, AddressRange)>,
+    ) -> Result<Option<BlockId>, Error> {
+        let mut block = start;
+        if !self.blocks[block].is_mapped() {
+            let Some(range) = self.map_block(block, size)? else { return Ok(None) };
+            added.push((block, range));
+        }
+        while self.blocks[block].size < size {
+            // What follows a free block that is too small, within the room found, is unmapped.
+            let next = self.blocks[block].next;
+            let missing = size - self.blocks[block].size;
+            let Some(range) = self.map_block(next, missing)? else { return Ok(None) };
+            added.push((next, range));
+            block = next;
+        }
+        Ok(Some(block))
+    }
+
+    /// The block at the lowest address from which free and unmapped blocks make up `size`.
+    fn find_room(&mut self, request: &Request) -> Result<Option<BlockId>, Error> {
+        let pool = &self.pools[usize::from(request.pool)];
+        let first = (request.stream, Address::NULL);
+        let last = (request.stream, Address::new(u64::MAX));
+        for &unmapped in pool.unmapped.range(first..=last).map(|(_, block)| block) {
+            let before = self.blocks[unmapped].prev;
+            let start =
+                if before.is_some() && self.blocks[before].is_free() { before } else { unmapped };
+            if self.has_room(start, request.size) {
+                return Ok(Some(start));
+            }
+        }
+        self.add_expandable(request)
+    }
+
+    fn has_room(&self, start: BlockId, size: Bytes) -> bool {
+        let (mut block, mut room) = (start, Bytes::ZERO);
+        while block.is_some()
+            && room < size
+            && matches!(self.blocks[block].state, BlockState::Free | BlockState::Unmapped)
+        {
+            room += self.blocks[block].size;
+            block = self.blocks[block].next;
+        }
+        room >= size
+    }
+
+    /// Reserves addresses for a new segment; one unmapped block to begin with.
+    fn add_expandable(&mut self, request: &Request) -> Result<Option<BlockId>, Error> {
+        let page = match request.class {
+            Class::Small => placement::SMALL_SEGMENT,
+            Class::Large => self.config.large_segment_size,
+        };
+        let size = self.expandable_reserve().align_up(page);
+        if size < request.size {
+            return Ok(None);
+        }
+        let range = match self.device.reserve(size) {
+            Ok(range) => range,
+            Err(DeviceError::OutOfMemory { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        tracing::debug!(%range, %page, "addresses reserved");
+        let number = self.expandable.iter().position(Option::is_none);
+        let number = number.unwrap_or_else(|| {
+            self.expandable.push(None);
+            self.expandable.len() - 1
+        });
+        self.expandable[number] = Some(ExpandableSegment::new(range, page));
+        let pool = &mut self.pools[usize::from(request.pool)];
+        pool.segments += 1;
+        let id = self.blocks.insert(Block {
+            address: range.start(),
+            size,
+            requested: Bytes::ZERO,
+            free_since: 0,
+            prev: BlockId::NONE,
+            next: BlockId::NONE,
+            expandable: u32::try_from(number).expect("fewer segments than blocks"),
+            events: 0,
+            pool: request.pool,
+            stream: request.stream,
+            state: BlockState::Unmapped,
+            used_elsewhere: false,
+            raw: false,
+        });
+        pool.unmapped.insert((request.stream, range.start()), id);
+        Ok(Some(id))
+    }
+
+    /// How many bytes of addresses a new segment reserves.
+    pub(crate) fn expandable_reserve(&self) -> Bytes {
+        // An eighth more than there is memory: pages unmapped early can be mapped again late.
+        let full = self.total + Bytes::new(self.total.get() / 8);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive, and saturating is right for a limit"
+        )]
+        match self.config.expandable_segments_reserve {
+            None => full,
+            Some(Reserve::Bytes(bytes)) => bytes.min(full),
+            Some(Reserve::Fraction(part)) => {
+                Bytes::new((part * self.total.as_f64()) as u64).min(full)
+            }
+        }
+    }
+
+    /// Maps pages at the front of an unmapped block, for `size` bytes or all it has, and merges the
+    /// result with its free neighbours into a free block, `id`. `None`: too little memory.
+    fn map_block(&mut self, id: BlockId, size: Bytes) -> Result<Option<AddressRange>, Error> {
+        let block = &self.blocks[id];
+        debug_assert!(!block.is_mapped());
+        let wanted = AddressRange::new(block.address, size.min(block.size));
+        let (pool, stream, number) = (usize::from(block.pool), block.stream, block.expandable);
+        let segment = self.expandable[number as usize].as_mut().expect("a live segment");
+        let Some(mapped) = segment.map(&self.device, wanted, &mut self.orphans)? else {
+            return Ok(None);
+        };
+        self.pools[pool].unmapped.remove(&(stream, wanted.start()));
+        self.cut(id, mapped.size(), BlockState::Unmapped);
+        self.blocks[id].state = BlockState::Free;
+        for neighbour in [self.blocks[id].prev, self.blocks[id].next] {
+            self.merge(id, neighbour);
+        }
+        self.pools[pool].insert(id, &mut self.blocks[id]);
+        let class = self.pools[pool].class;
+        self.held += mapped.size();
+        self.ledger.reserved_bytes.up(class, mapped.size().as_i64());
+        self.ledger.num_device_alloc += 1;
+        Ok(Some(mapped))
+    }
+
+    /// Shortens a block that is in no list to `size`, leaving what is behind it as a block of
+    /// `state` in its list.
+    fn cut(&mut self, id: BlockId, size: Bytes, state: BlockState) {
+        let block = &self.blocks[id];
+        if size == block.size {
+            return;
+        }
+        let (next, pool) = (block.next, usize::from(block.pool));
+        let rest = Block {
+            address: block.address + size,
+            size: block.size - size,
+            state,
+            ..block.clone()
+        };
+        let place = (rest.stream, rest.address);
+        let new = self.blocks.insert(rest);
+        self.blocks.splice(new, id, next);
+        self.blocks[id].size = size;
+        if state == BlockState::Unmapped {
+            self.pools[pool].unmapped.insert(place, new);
+        } else {
+            self.pools[pool].insert(new, &mut self.blocks[new]);
+        }
+    }
+
+    /// Unmaps all whole pages of a free block; the segment goes when nothing is left mapped.
+    pub(crate) fn unmap_block(&mut self, id: BlockId) -> Result<(), Error> {
+        let range = self.blocks[id].range();
+        self.unmap_range(id, range)?;
+        let block = &self.blocks[id];
+        if block.is_mapped() || block.is_split() {
+            return Ok(());
+        }
+        let (number, pool) = (block.expandable as usize, usize::from(block.pool));
+        let place = (block.stream, block.address);
+        let segment = self.expandable[number].as_ref().expect("a live segment");
+        self.device.unreserve(segment.range())?;
+        self.expandable[number] = None;
+        self.pools[pool].unmapped.remove(&place);
+        self.pools[pool].segments -= 1;
+        self.blocks.remove(id);
+        Ok(())
+    }
+
+    /// Unmaps the whole pages of `range`, which lies in the free block `id`.
+    fn unmap_range(&mut self, id: BlockId, range: AddressRange) -> Result<(), Error> {
+        let block = &self.blocks[id];
+        let (pool, number) = (usize::from(block.pool), block.expandable as usize);
+        let segment = self.expandable[number].as_mut().expect("a live segment");
+        if segment.whole_pages(range).is_empty() {
+            return Ok(());
+        }
+        // Unmapping does not wait for the work that may still use the pages.
+        self.device.synchronize_stream(self.streams.id(block.stream))?;
+        let (unmapped, outcome) = segment.unmap(&self.device, range, &mut self.orphans);
+        if unmapped.size().is_zero() {
+            return outcome;
+        }
+        self.pools[pool].remove(&self.blocks[id]);
+        self.set_unmapped(id, unmapped);
+        let class = self.pools[pool].class;
+        self.held -= unmapped.size();
+        self.ledger.reserved_bytes.down(class, unmapped.size().as_i64());
+        self.ledger.num_device_free += 1;
+        outcome
+    }
+
+    /// Cuts a free block that is in no list so that `id` is just `range`, unmapped and in its list.
+    fn set_unmapped(&mut self, id: BlockId, range: AddressRange) {
+        let block = &self.blocks[id];
+        let (pool, prev) = (usize::from(block.pool), block.prev);
+        let before = range.start().offset_from(block.address);
+        self.cut(id, before + range.size(), BlockState::Free);
+        if !before.is_zero() {
+            let front = Block { size: before, ..self.blocks[id].clone() };
+            let front = self.blocks.insert(front);
+            self.blocks.splice(front, prev, id);
+            self.pools[pool].insert(front, &mut self.blocks[front]);
+        }
+        let block = &mut self.blocks[id];
+        block.address = range.start();
+        block.size = range.size();
+        block.state = BlockState::Unmapped;
+        for neighbour in [self.blocks[id].prev, self.blocks[id].next] {
+            self.merge(id, neighbour);
+        }
+        let block = &self.blocks[id];
+        self.pools[pool].unmapped.insert((block.stream, block.address), id);
+    }
+
+    /// Takes back a mapping of a request that failed. The pages were never handed out.
+    fn undo_map(&mut self, id: BlockId, range: AddressRange) {
+        // `id` may have been merged into a later block of the same request: find it by address.
+        let holder = self.blocks.iter().find(|(_, block)| {
+            block.is_free() && block.is_expandable() && block.range().covers(range)
+        });
+        let Some((holder, _)) = holder else { return };
+        if let Err(error) = self.unmap_range(holder, range) {
+            tracing::error!(?id, %range, %error, "pages of a failed request stay mapped");
+        }
+    }
+}

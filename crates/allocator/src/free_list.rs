@@ -1,0 +1,258 @@
+//! Free blocks of one pool and one stream, in order of size, then address.
+//!
+//! Sizes fall into shelves, sixteen to each power of two, and a bitmap says which shelves hold
+//! anything: finding the best fit looks at one shelf, or at the first one above it. A shelf is a
+//! sorted run of entries; a long shelf is cut into runs of at most [`RUN`] entries, so that no
+//! operation moves more than one run. Entries carry the whole key, so searching touches no block.
+
+use freeboard_units::{Address, Bytes};
+
+use crate::block::BlockId;
+
+/// Entries in a run: 1.5 KiB, short enough to shift and long enough to be found by halving.
+const RUN: usize = 64;
+const SHELVES: usize = 512;
+/// All sizes are multiples of this many bytes.
+const UNIT_SHIFT: u32 = 9;
+/// Shelves per power of two are `1 << STEP_BITS`.
+const STEP_BITS: u32 = 4;
+
+/// A free block and its place in the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) size: Bytes,
+    pub(crate) address: Address,
+    pub(crate) block: BlockId,
+}
+
+impl Entry {
+    #[inline]
+    fn key(&self) -> u128 {
+        key(self.size, self.address)
+    }
+}
+
+#[inline]
+fn key(size: Bytes, address: Address) -> u128 {
+    u128::from(size.get()) << 64 | u128::from(address.get())
+}
+
+/// A shelf: `first` holds the smallest keys; `rest` exists only where one run is not enough.
+#[derive(Clone, Debug, Default)]
+struct Shelf {
+    first: Vec<Entry>,
+    #[expect(clippy::box_collection, reason = "a shelf header of 32 bytes, and rest is rare")]
+    rest: Option<Box<Vec<Vec<Entry>>>>,
+}
+
+/// The free blocks of one stream in one pool.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FreeList {
+    /// One bit per word of `words` that is not zero.
+    summary: u64,
+    /// One bit per shelf that holds anything.
+    words: [u64; SHELVES / 64],
+    /// Empty until the first block comes.
+    shelves: Vec<Shelf>,
+}
+
+/// The shelf for a size: exact below 32 units, then sixteen per power of two.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "capped at the last shelf")]
+fn shelf_of(size: Bytes) -> usize {
+    let units = size.get() >> UNIT_SHIFT;
+    let octave = (63 - (units | 1).leading_zeros()).max(STEP_BITS) - STEP_BITS;
+    let step = (units >> octave) as usize;
+    ((octave << STEP_BITS) as usize + step).min(SHELVES - 1)
+}
+
+impl FreeList {
+    /// Adds a block that is not yet there.
+    #[inline]
+    pub(crate) fn insert(&mut self, entry: Entry) {
+        if self.shelves.is_empty() {
+            self.shelves.resize_with(SHELVES, Shelf::default);
+        }
+        let index = shelf_of(entry.size);
+        self.words[index / 64] |= 1 << (index % 64);
+        self.summary |= 1 << (index / 64);
+        self.shelves[index].insert(entry);
+    }
+
+    /// Takes a block out that is there.
+    ///
+    /// # Panics
+    /// When it is not there: the books are broken.
+    #[inline]
+    pub(crate) fn remove(&mut self, size: Bytes, address: Address) {
+        let index = shelf_of(size);
+        let shelf = &mut self.shelves[index];
+        shelf.remove(key(size, address));
+        if shelf.first.is_empty() {
+            let word = &mut self.words[index / 64];
+            *word &= !(1 << (index % 64));
+            if *word == 0 {
+                self.summary &= !(1 << (index / 64));
+            }
+        }
+    }
+
+    /// The smallest block that is not below (`size`, `address`), if there is one.
+    #[inline]
+    pub(crate) fn at_least(&self, size: Bytes, address: Address) -> Option<Entry> {
+        let index = shelf_of(size);
+        if self.words[index / 64] >> (index % 64) & 1 == 1
+            && let Some(entry) = self.shelves[index].at_least(key(size, address))
+        {
+            return Some(entry);
+        }
+        // Every entry of a higher shelf is larger than any of this one, so its first is the best.
+        self.occupied_from(index + 1).map(|index| self.shelves[index].first[0])
+    }
+
+    /// The largest block below (`size`, [`Address::NULL`]), if there is one.
+    pub(crate) fn below(&self, size: Bytes) -> Option<Entry> {
+        let key = key(size, Address::NULL);
+        let shelf = shelf_of(size);
+        (0..=shelf).rev().find_map(|index| {
+            self.shelves.get(index)?.runs().flatten().take_while(|e| e.key() < key).last().copied()
+        })
+    }
+
+    /// Every entry, smallest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.shelves.iter().flat_map(|shelf| shelf.runs().flatten())
+    }
+
+    /// The largest block.
+    pub(crate) fn largest(&self) -> Option<Entry> {
+        self.below(Bytes::MAX)
+    }
+
+    /// Bytes of host memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let entries: usize =
+            self.shelves.iter().flat_map(Shelf::runs).map(|run| run.capacity()).sum();
+        self.shelves.capacity() * size_of::<Shelf>() + entries * size_of::<Entry>()
+    }
+
+    /// The first shelf from `index` on that holds anything.
+    #[inline]
+    fn occupied_from(&self, index: usize) -> Option<usize> {
+        let word = index / 64;
+        if word >= self.words.len() {
+            return None;
+        }
+        let here = self.words[word] & (u64::MAX << (index % 64));
+        if here != 0 {
+            return Some(word * 64 + here.trailing_zeros() as usize);
+        }
+        let above = self.summary & (u64::MAX << word << 1);
+        let word = above.trailing_zeros() as usize;
+        let bits = *self.words.get(word)?;
+        Some(word * 64 + bits.trailing_zeros() as usize)
+    }
+}
+
+impl Shelf {
+    fn runs(&self) -> impl Iterator<Item = &Vec<Entry>> {
+        std::iter::once(&self.first).chain(self.rest.iter().flat_map(|rest| rest.iter()))
+    }
+
+    #[inline]
+    fn insert(&mut self, entry: Entry) {
+        if self.rest.is_some() || self.first.len() == RUN {
+            return self.insert_long(entry);
+        }
+        insert_sorted(&mut self.first, entry);
+    }
+
+    #[inline]
+    fn remove(&mut self, key: u128) {
+        if self.rest.is_some() {
+            return self.remove_long(key);
+        }
+        remove_sorted(&mut self.first, key);
+    }
+
+    #[inline]
+    fn at_least(&self, key: u128) -> Option<Entry> {
+        if let Some(rest) = &self.rest
+            && self.first.last().is_none_or(|last| last.key() < key)
+        {
+            let run = rest.partition_point(|run| run[run.len() - 1].key() < key);
+            return rest.get(run).map(|run| run[position(run, key)]);
+        }
+        self.first.get(position(&self.first, key)).copied()
+    }
+
+    /// The run that holds `key` or would: 0 is `first`, n is `rest[n - 1]`.
+    fn run_for(&self, key: u128) -> usize {
+        let rest = self.rest.as_deref().map_or(&[][..], Vec::as_slice);
+        rest.partition_point(|run| run[0].key() <= key)
+    }
+
+    fn run_mut(&mut self, index: usize) -> &mut Vec<Entry> {
+        match (index, &mut self.rest) {
+            (1.., Some(rest)) => &mut rest[index - 1],
+            _ => &mut self.first,
+        }
+    }
+
+    #[cold]
+    fn insert_long(&mut self, entry: Entry) {
+        let index = self.run_for(entry.key());
+        let run = self.run_mut(index);
+        insert_sorted(run, entry);
+        if run.len() > RUN {
+            let upper = run.split_off(RUN / 2);
+            self.rest.get_or_insert_default().insert(index, upper);
+        }
+    }
+
+    #[cold]
+    fn remove_long(&mut self, key: u128) {
+        let index = self.run_for(key);
+        let run = self.run_mut(index);
+        remove_sorted(run, key);
+        if !run.is_empty() {
+            return;
+        }
+        // An empty run would break the search: the next one takes its place.
+        if let Some(rest) = &mut self.rest {
+            if index == 0 {
+                self.first = rest.remove(0);
+            } else {
+                rest.remove(index - 1);
+            }
+            if rest.is_empty() {
+                self.rest = None;
+            }
+        }
+    }
+}
+
+#[inline]
+fn position(run: &[Entry], key: u128) -> usize {
+    run.partition_point(|entry| entry.key() < key)
+}
+
+#[inline]
+fn insert_sorted(run: &mut Vec<Entry>, entry: Entry) {
+    if run.capacity() == 0 {
+        run.reserve_exact(4);
+    }
+    let at = position(run, entry.key());
+    debug_assert!(run.get(at).is_none_or(|there| there.key() != entry.key()), "already there");
+    run.insert(at, entry);
+}
+
+#[inline]
+fn remove_sorted(run: &mut Vec<Entry>, key: u128) {
+    let at = position(run, key);
+    assert!(run.get(at).is_some_and(|there| there.key() == key), "free block is in its list");
+    run.remove(at);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! [`OutOfMemory`]: what the allocator knew when it had no memory for a request.
+
+use std::fmt;
+
+use freeboard_device::Device;
+use freeboard_units::{Bytes, DeviceId, StreamId};
+use serde::{Deserialize, Serialize};
+
+use crate::block::BlockState;
+use crate::error::Error;
+use crate::private::PoolId;
+use crate::request::Request;
+use crate::state::State;
+use crate::stats::Class;
+
+/// The numbers behind an out-of-memory error, taken from the state at that moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OutOfMemory {
+    /// The device.
+    pub device: DeviceId,
+    /// The stream the request was made on.
+    pub stream: StreamId,
+    /// Bytes asked for.
+    pub requested: Bytes,
+    /// Bytes that would have been taken from the device.
+    pub segment: Bytes,
+    /// Bytes the device has; `None` where it could not tell.
+    pub total: Option<Bytes>,
+    /// Bytes free on the device.
+    pub free: Option<Bytes>,
+    /// The most bytes this allocator may hold, if there is a limit.
+    pub limit: Option<Bytes>,
+    /// Whether the request was refused before the device was asked (`throw_on_cudamalloc_oom`).
+    pub refused_early: bool,
+    /// Whether segments are expandable.
+    pub expandable: bool,
+    /// Bytes held from the device.
+    pub reserved: Bytes,
+    /// Bytes handed out.
+    pub allocated: Bytes,
+    /// Bytes given back but still used by another stream.
+    pub pending: Bytes,
+    /// Bytes held and free.
+    pub cached: Bytes,
+    /// The largest free block of the request's own pool and stream.
+    pub largest_free: Bytes,
+    /// Where the memory is, pool by pool and stream by stream; largest first.
+    pub places: Vec<Place>,
+}
+
+/// The blocks of one stream in one pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Place {
+    /// The private pool, or `None` for the pools that all share.
+    pub pool: Option<PoolId>,
+    /// Whether it is a small pool (blocks up to 1 MiB).
+    pub small: bool,
+    /// The stream.
+    pub stream: StreamId,
+    /// Bytes handed out.
+    pub allocated: Bytes,
+    /// Bytes given back but still used by another stream.
+    pub pending: Bytes,
+    /// Bytes free.
+    pub free: Bytes,
+    /// The largest free block.
+    pub largest_free: Bytes,
+}
+
+impl Place {
+    fn held(&self) -> Bytes {
+        self.allocated + self.pending + self.free
+    }
+}
+
+/// `PyTorch`'s message where it says something, so that logs look familiar; then what it leaves out.
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CUDA out of memory. Tried to allocate {}. ", self.requested)?;
+        if let (Some(total), Some(free)) = (self.total, self.free) {
+            write!(
+                f,
+                "GPU {} has a total capacity of {total} of which {free} is free. ",
+                self.device.get()
+            )?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, "{limit} allowed; ")?;
+        }
+        write!(
+            f,
+            "{} is allocated, {} is reserved but unallocated",
+            self.allocated,
+            self.reserved.saturating_sub(self.allocated)
+        )?;
+        if !self.pending.is_zero() {
+            write!(f, " ({} of it waits for other streams)", self.pending)?;
+        }
+        write!(f, "; the largest free block for {} has {}. ", self.stream, self.largest_free)?;
+        f.write_str(&self.advice())?;
+        for place in &self.places {
+            write!(f, "\n  {place}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pool {
+            Some(pool) => write!(f, "{pool}, ")?,
+            None => f.write_str("shared ")?,
+        }
+        let kind = if self.small { "small" } else { "large" };
+        write!(f, "{kind} pool, {}: {} allocated", self.stream, self.allocated)?;
+        if !self.pending.is_zero() {
+            write!(f, ", {} pending", self.pending)?;
+        }
+        write!(f, ", {} free (largest {})", self.free, self.largest_free)
+    }
+}
+
+impl OutOfMemory {
+    /// The likeliest reason and what to do, in one sentence.
+    fn advice(&self) -> String {
+        let room = self.free.unwrap_or(Bytes::ZERO) + self.cached;
+        if self.refused_early {
+            return "The request was refused before the device was asked, because it would exceed \
+                    the limit."
+                .into();
+        }
+        if self.limit.is_some_and(|limit| self.allocated + self.requested > limit) {
+            return "The limit is what stops it: raise per_process_memory_fraction.".into();
+        }
+        if room < self.requested {
+            return format!(
+                "This is exhaustion: even with every free byte in one piece ({room}) the request \
+                 would not fit. Use a smaller batch, checkpointing, or a larger device."
+            );
+        }
+        if self.expandable {
+            return "Enough is free, but not in one piece: free memory of other streams or pools \
+                    does not serve this request."
+                .into();
+        }
+        "Enough is free, but not in one piece: this is fragmentation. Try \
+         expandable_segments:True."
+            .into()
+    }
+}
+
+impl<D: Device> State<D> {
+    /// The error for a request that no rung of the ladder served.
+    #[cold]
+    pub(crate) fn refuse(&mut self, request: &Request) -> Error {
+        self.ledger.num_ooms += 1;
+        self.report(request, false)
+    }
+
+    /// Whether `throw_on_cudamalloc_oom` turns a request away before the device is asked.
+    pub(crate) fn rejects_early(&self, request: &Request) -> bool {
+        let segment = request.segment_size(self.config.large_segment_size);
+        self.limit.rejects(self.held, segment, self.total)
+    }
+
+    /// The error for a request turned away before the device was asked.
+    #[cold]
+    pub(crate) fn reject(&mut self, request: &Request) -> Error {
+        self.ledger.num_oom_rejections += 1;
+        self.report(request, true)
+    }
+
+    /// The error for a request beyond any device; nothing is computed with such a size.
+    #[cold]
+    pub(crate) fn absurd(&mut self, asked: Bytes, stream: StreamId) -> Error {
+        let Some(stream) = self.streams.number(stream) else { return Error::TooManyStreams };
+        let pool = Class::Large as u16;
+        self.report(&Request { asked, size: asked, class: Class::Large, pool, stream }, false)
+    }
+
+    fn report(&self, request: &Request, refused_early: bool) -> Error {
+        let info = self.device.info().ok();
+        let places = self.places();
+        let sum = |part: fn(&Place) -> Bytes| places.iter().map(part).sum::<Bytes>();
+        let own = self.pools[usize::from(request.pool)].list(request.stream);
+        let segment = request
+            .size
+            .checked_align_up(Bytes::mib(2))
+            .map_or(request.size, |_| request.segment_size(self.config.large_segment_size));
+        let report = OutOfMemory {
+            device: self.device.id(),
+            stream: self.streams.id(request.stream),
+            requested: request.asked,
+            segment,
+            total: info.map(|info| info.total),
+            free: info.map(|info| info.free),
+            limit: self.limit.allowed,
+            refused_early,
+            expandable: self.split.expandable,
+            reserved: self.held,
+            allocated: sum(|place| place.allocated),
+            pending: sum(|place| place.pending),
+            cached: sum(|place| place.free),
+            largest_free: own.and_then(|list| list.largest()).map_or(Bytes::ZERO, |e| e.size),
+            places,
+        };
+        tracing::warn!(requested = %report.requested, free = ?report.free, "out of memory");
+        Error::OutOfMemory(Box::new(report))
+    }
+
+    /// Where the memory is; largest first.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let mut places: std::collections::BTreeMap<(u16, u16), Place> = Default::default();
+        for (_, block) in self.blocks.iter().filter(|(_, block)| block.is_mapped()) {
+            let place = places.entry((block.pool, block.stream)).or_insert_with(|| {
+                let pool = &self.pools[usize::from(block.pool)];
+                Place {
+                    pool: pool.owner.map(PoolId),
+                    small: pool.class == Class::Small,
+                    stream: self.streams.id(block.stream),
+                    allocated: Bytes::ZERO,
+                    pending: Bytes::ZERO,
+                    free: Bytes::ZERO,
+                    largest_free: Bytes::ZERO,
+                }
+            });
+            match block.state {
+                BlockState::Allocated => place.allocated += block.size,
+                BlockState::Pending => place.pending += block.size,
+                BlockState::Free | BlockState::Unmapped => {
+                    place.free += block.size;
+                    place.largest_free = place.largest_free.max(block.size);
+                }
+            }
+        }
+        let mut places: Vec<Place> = places.into_values().collect();
+        places.sort_by_key(|place| std::cmp::Reverse(place.held()));
+        places
+    }
+}

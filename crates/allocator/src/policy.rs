@@ -1,0 +1,7 @@
+//! The questions the allocator asks, one file each: pure functions of numbers.
+
+pub(crate) mod garbage;
+pub(crate) mod limit;
+pub(crate) mod placement;
+pub(crate) mod rounding;
+pub(crate) mod split;

@@ -1,0 +1,56 @@
+//! Blocks known by their bare address, for callers that cannot keep a handle.
+
+use freeboard_device::Device;
+use freeboard_units::Address;
+
+use crate::block::BlockId;
+use crate::error::Error;
+use crate::state::State;
+
+impl<D: Device> State<D> {
+    /// Makes an allocated block known by its address.
+    pub(crate) fn expose(&mut self, id: BlockId) {
+        let block = &mut self.blocks[id];
+        block.raw = true;
+        self.raw.insert(block.address, id);
+    }
+
+    /// The block known by this address.
+    pub(crate) fn exposed(&self, address: Address) -> Result<BlockId, Error> {
+        self.raw.get(&address).copied().ok_or(Error::UnknownAddress { address })
+    }
+
+    /// The block known by this address, which is then forgotten.
+    pub(crate) fn withdraw(&mut self, address: Address) -> Result<BlockId, Error> {
+        let id = self.raw.remove(&address).ok_or(Error::UnknownAddress { address })?;
+        self.blocks[id].raw = false;
+        Ok(id)
+    }
+
+    /// Gives back what is not in use; while a graph is captured, only released private pools.
+    pub(crate) fn empty_cache(&mut self) -> Result<(), Error> {
+        if self.is_capturing() {
+            return self.release_freeable();
+        }
+        self.flush()
+    }
+
+    /// Gives everything back at the end. What is still allocated by bare address stays.
+    pub(crate) fn close(&mut self) {
+        self.captures.clear();
+        for pool in self.private.values_mut() {
+            pool.abandon();
+        }
+        if let Err(error) = self.flush() {
+            tracing::error!(%error, "memory could not be given back");
+        }
+        for event in self.spare_events.drain(..) {
+            if let Err(error) = self.device.destroy_event(event) {
+                tracing::error!(%error, "an event could not be given back");
+            }
+        }
+        if !self.raw.is_empty() {
+            tracing::warn!(allocations = self.raw.len(), "still allocated by bare address");
+        }
+    }
+}

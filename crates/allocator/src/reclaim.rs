@@ -1,0 +1,133 @@
+//! Giving memory back to the device, cheapest first.
+
+use freeboard_device::Device;
+use freeboard_units::{Address, Bytes};
+
+use crate::block::BlockId;
+use crate::error::Error;
+use crate::policy::garbage;
+use crate::request::Request;
+use crate::state::State;
+use crate::stats::Class;
+
+/// The pool that garbage is collected in.
+const LARGE: usize = Class::Large as usize;
+
+impl<D: Device> State<D> {
+    /// Gives back long unused segments while more is held than the threshold allows.
+    pub(crate) fn collect_garbage(&mut self) -> Result<(), Error> {
+        let Some(policy) = self.garbage.filter(|_| self.counts_age) else { return Ok(()) };
+        let allowed = self.limit.allowed.unwrap_or(self.total);
+        let excess = policy.excess(self.held, allowed);
+        if excess.is_zero() {
+            return Ok(());
+        }
+        let age =
+            |state: &Self, id: BlockId| state.pools[LARGE].searches - state.blocks[id].free_since;
+        let mut candidates: Vec<BlockId> = self.pools[LARGE].free_blocks().collect();
+        candidates.retain(|&id| !self.blocks[id].is_split());
+        let mut total_age: u64 = candidates.iter().map(|&id| age(self, id)).sum();
+        let mut count = candidates.len() as u64;
+        candidates.retain(|&id| !self.blocks[id].is_expandable());
+
+        let (mut reclaimed, mut freed) = (Bytes::ZERO, true);
+        while reclaimed < excess
+            && freed
+            && let Some(limit) = garbage::age_limit(total_age, count)
+        {
+            freed = false;
+            let (old, young): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|&id| {
+                #[expect(clippy::cast_precision_loss, reason = "ages are compared to an average")]
+                let age = age(self, id) as f64;
+                age >= limit
+            });
+            for id in old {
+                freed = true;
+                reclaimed += self.blocks[id].size;
+                total_age -= age(self, id);
+                count -= 1;
+                self.release_segment(id)?;
+            }
+            candidates = young;
+        }
+        self.ledger.stalls += i64::from(!reclaimed.is_zero());
+        Ok(())
+    }
+
+    /// Gives back oversize blocks of the request's stream: one that is large enough, or as many
+    /// as it takes, largest first. Whether that is enough for the request.
+    pub(crate) fn release_oversize(&mut self, request: &Request) -> Result<bool, Error> {
+        if !self.split.limits() {
+            return Ok(false);
+        }
+        let wanted = request.size.max(self.split.max_split);
+        let pool = &self.pools[usize::from(request.pool)];
+        let Some(list) = pool.list(request.stream) else { return Ok(false) };
+        let whole = |id: BlockId| !self.blocks[id].is_expandable() && !self.blocks[id].is_split();
+        if let Some(found) = list.at_least(wanted, Address::NULL)
+            && whole(found.block)
+        {
+            self.ledger.stalls += 1;
+            self.release_segment(found.block)?;
+            return Ok(true);
+        }
+        let mut oversize: Vec<_> = list
+            .iter()
+            .filter(|entry| entry.size < wanted && self.split.is_oversize(entry.size))
+            .filter(|entry| whole(entry.block))
+            .copied()
+            .collect();
+        let mut released = Bytes::ZERO;
+        while released < wanted
+            && let Some(entry) = oversize.pop()
+        {
+            self.release_segment(entry.block)?;
+            released += entry.size;
+        }
+        self.ledger.stalls += i64::from(!released.is_zero());
+        Ok(released >= wanted)
+    }
+
+    /// Waits for everything pending, then gives back all that is not in use.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        tracing::debug!(held = %self.held, "everything cached is given back");
+        self.ledger.stalls += 1;
+        self.synchronize_events()?;
+        self.release_orphans();
+        self.release_pool(LARGE)?;
+        self.release_pool(Class::Small as usize)?;
+        self.release_freeable()
+    }
+
+    /// Gives back what is free in private pools that nobody holds.
+    pub(crate) fn release_freeable(&mut self) -> Result<(), Error> {
+        for [small, large] in self.freeable_pools() {
+            self.release_pool(small)?;
+            self.release_pool(large)?;
+        }
+        self.forget_empty_pools();
+        Ok(())
+    }
+
+    /// Gives back every free segment and every free page of a pool.
+    fn release_pool(&mut self, pool: usize) -> Result<(), Error> {
+        let free: Vec<BlockId> = self.pools[pool].free_blocks().collect();
+        let (pages, segments): (Vec<_>, Vec<_>) =
+            free.into_iter().partition(|&id| self.blocks[id].is_expandable());
+        for id in segments {
+            if !self.blocks[id].is_split() {
+                self.release_segment(id)?;
+            }
+        }
+        // Unmapping a block may cut others off it, but never touches another free block.
+        for id in pages {
+            self.unmap_block(id)?;
+        }
+        Ok(())
+    }
+
+    fn release_orphans(&mut self) {
+        let device = &self.device;
+        self.orphans.retain(|&handle| device.release(handle).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! The way back: a block its owner gives up becomes free, merged with its free neighbours.
+
+use freeboard_device::Device;
+use freeboard_units::Bytes;
+
+use crate::block::{BlockId, BlockState};
+use crate::state::State;
+
+impl<D: Device> State<D> {
+    /// Takes an allocation back. It is free at once, or once other streams are done with it.
+    #[inline]
+    pub(crate) fn release(&mut self, id: BlockId) {
+        let block = &mut self.blocks[id];
+        assert!(block.state == BlockState::Allocated, "an allocation is freed once");
+        let (size, pool) = (block.size, usize::from(block.pool));
+        let class = self.pools[pool].class;
+        self.ledger.free_requested(class, size);
+        if self.split.is_oversize(size) {
+            self.ledger.oversize_allocations.down(1);
+        }
+        if block.used_elsewhere {
+            return self.await_uses(id);
+        }
+        self.free_block(id);
+    }
+
+    /// Puts a block that no stream uses any more into its free list.
+    #[inline]
+    pub(crate) fn free_block(&mut self, id: BlockId) {
+        let block = &mut self.blocks[id];
+        block.state = BlockState::Free;
+        let (size, requested) = (block.size, block.requested);
+        block.requested = Bytes::ZERO;
+        let (prev, next) = (block.prev, block.next);
+        let (pool, fixed) = (usize::from(block.pool), !block.is_expandable());
+        let class = self.pools[pool].class;
+
+        let (mut blocks, mut bytes) = (0, 0);
+        for neighbour in [prev, next] {
+            if let Some(merged) = self.merge(id, neighbour) {
+                blocks -= 1;
+                bytes -= merged.as_i64();
+            }
+        }
+        let block = &mut self.blocks[id];
+        if block.is_split() {
+            blocks += 1;
+            bytes += block.size.as_i64();
+        }
+        self.pools[pool].insert(id, block);
+        // Expandable segments give every free page back, so nothing in them counts as stuck.
+        if fixed {
+            if blocks != 0 {
+                self.ledger.inactive_split.by(class, blocks);
+            }
+            self.ledger.inactive_split_bytes.by(class, bytes);
+        }
+        self.ledger.free_completed(class, size, requested);
+    }
+
+    /// Merges a neighbour into `id` if both are free, or both are unmapped; `id` itself is in no
+    /// list. Returns the bytes that came with it.
+    #[inline]
+    pub(crate) fn merge(&mut self, id: BlockId, neighbour: BlockId) -> Option<Bytes> {
+        if neighbour.is_none() || self.blocks[neighbour].state != self.blocks[id].state {
+            return None;
+        }
+        let other = &self.blocks[neighbour];
+        let (size, address, outer_prev, outer_next) =
+            (other.size, other.address, other.prev, other.next);
+        let pool = &mut self.pools[usize::from(other.pool)];
+        if other.is_free() {
+            pool.remove(other);
+        } else {
+            pool.unmapped.remove(&(other.stream, other.address));
+        }
+        let block = &mut self.blocks[id];
+        block.size += size;
+        if block.prev == neighbour {
+            block.address = address;
+            block.prev = outer_prev;
+            if outer_prev.is_some() {
+                self.blocks[outer_prev].next = id;
+            }
+        } else {
+            block.next = outer_next;
+            if outer_next.is_some() {
+                self.blocks[outer_next].prev = id;
+            }
+        }
+        self.blocks.remove(neighbour);
+        Some(size)
+    }
+}

@@ -1,0 +1,200 @@
+//! [`State`]: all that the lock guards. No lock, no clock and no pointer of its own.
+
+use std::collections::BTreeMap;
+
+use freeboard_device::{Device, Handle};
+use freeboard_units::{Address, Bytes, EventId};
+use rustc_hash::FxHashMap;
+
+use crate::block::{Arena, Block, BlockId, BlockState};
+use crate::config::{Config, Roundup};
+use crate::error::Error;
+use crate::expandable::ExpandableSegment;
+use crate::pending::EventQueue;
+use crate::policy::garbage::GarbagePolicy;
+use crate::policy::limit::LimitPolicy;
+use crate::policy::split::SplitPolicy;
+use crate::pool::{Pool, Streams};
+use crate::private::{Capture, PrivatePool};
+use crate::request::{Grant, Request};
+use crate::stats::{Class, Ledger};
+
+/// The allocator's books.
+///
+/// Invariants, walked by [`State::check`](crate::check):
+/// - blocks of a segment are neighbours without gap or overlap, in address order;
+/// - no two free neighbours of the same kind: they would have been merged;
+/// - a block is in its pool's free list exactly when it is free, and in its pool's unmapped list
+///   exactly when it is unmapped;
+/// - the counters equal what the blocks add up to, and `held` what segments and pages add up to.
+pub(crate) struct State<D> {
+    pub(crate) device: D,
+    pub(crate) config: Config,
+    pub(crate) split: SplitPolicy,
+    pub(crate) garbage: Option<GarbagePolicy>,
+    pub(crate) limit: LimitPolicy,
+    /// `None` where sizes are only rounded to 512 bytes.
+    pub(crate) roundup: Option<Roundup>,
+    /// Whether ages are counted: only while garbage collection can happen.
+    pub(crate) counts_age: bool,
+
+    pub(crate) blocks: Arena,
+    /// The small and the large pool, then those of private pools, two each.
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) streams: Streams,
+    pub(crate) ledger: Ledger,
+    /// Bytes held from the device.
+    pub(crate) held: Bytes,
+    /// Bytes the device has.
+    pub(crate) total: Bytes,
+    /// Memory that could not be released when it should have been.
+    pub(crate) orphans: Vec<Handle>,
+
+    /// By number; a place is `None` once the segment is gone.
+    pub(crate) expandable: Vec<Option<ExpandableSegment>>,
+    /// Streams recorded on blocks, for the few blocks that have any.
+    pub(crate) uses: BTreeMap<BlockId, Uses>,
+    pub(crate) events: Vec<EventQueue>,
+    pub(crate) spare_events: Vec<EventId>,
+    /// Blocks whose events could not be recorded when they were freed.
+    pub(crate) deferred: Vec<BlockId>,
+
+    pub(crate) private: BTreeMap<u32, PrivatePool>,
+    pub(crate) captures: Vec<Capture>,
+    pub(crate) raw: FxHashMap<Address, BlockId>,
+}
+
+/// Streams other than its own on which a block was used.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Uses {
+    pub(crate) streams: Vec<u16>,
+    /// Those recorded while a graph was being captured: done when the capture is.
+    pub(crate) captured: Vec<u16>,
+}
+
+impl<D: Device> State<D> {
+    pub(crate) fn new(device: D, config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let split = SplitPolicy {
+            max_split: config.max_split_size.unwrap_or(Bytes::MAX),
+            max_rounding: config.max_non_split_rounding,
+            expandable: config.expandable_segments,
+        };
+        let threshold = config.garbage_collection_threshold;
+        let mut state = Self {
+            split,
+            garbage: threshold.map(|threshold| GarbagePolicy { threshold }),
+            limit: LimitPolicy { allowed: None, reject_early: config.throw_on_oom },
+            roundup: Some(config.roundup).filter(|roundup| !roundup.is_none()),
+            counts_age: false,
+            blocks: Arena::default(),
+            pools: vec![Pool::new(Class::Small, None), Pool::new(Class::Large, None)],
+            streams: Streams::default(),
+            ledger: Ledger::default(),
+            held: Bytes::ZERO,
+            total: device.info()?.total,
+            orphans: Vec::new(),
+            expandable: Vec::new(),
+            uses: BTreeMap::new(),
+            events: Vec::new(),
+            spare_events: Vec::new(),
+            deferred: Vec::new(),
+            private: BTreeMap::new(),
+            captures: Vec::new(),
+            raw: FxHashMap::default(),
+            device,
+            config,
+        };
+        state.set_fraction(state.config.memory_fraction);
+        Ok(state)
+    }
+
+    /// Limits what may be held to a part of the device's memory.
+    pub(crate) fn set_fraction(&mut self, fraction: Option<f64>) {
+        self.config.memory_fraction = fraction;
+        self.limit.set_fraction(fraction, self.total, self.config.context);
+        self.counts_age = self.garbage.is_some()
+            && (self.limit.allowed.is_some() || self.config.garbage_collection_without_fraction);
+    }
+
+    /// Takes the best free block out of the request's pool, if one may serve it.
+    ///
+    /// Best is the smallest of the request's own stream, at the lowest address.
+    #[inline]
+    pub(crate) fn reuse(&mut self, request: &Request) -> Option<BlockId> {
+        let pool = &mut self.pools[usize::from(request.pool)];
+        if self.counts_age {
+            pool.searches += 1;
+        }
+        let mut best = pool.list(request.stream)?.at_least(request.size, Address::NULL)?;
+        if self.split.expandable {
+            best = self.prefer_bounded(best, request);
+        }
+        if !self.split.may_serve(best.size, request.size) {
+            return None;
+        }
+        let pool = &mut self.pools[usize::from(request.pool)];
+        pool.remove(&self.blocks[best.block]);
+        Some(best.block)
+    }
+
+    /// Turns a block that is in no list into an allocation, cutting off what is not needed.
+    #[inline]
+    pub(crate) fn hand_out(&mut self, request: &Request, found: BlockId) -> Grant {
+        let class = request.class;
+        let never_cuts = self.never_cuts(usize::from(request.pool));
+        let block = &mut self.blocks[found];
+        let (was_split, fixed) = (block.is_split(), !block.is_expandable());
+        let whole = block.size;
+        let cuts = self.split.cuts(class, whole, request.size) && !never_cuts;
+        block.state = BlockState::Allocated;
+        block.requested = request.asked;
+        if cuts {
+            block.size = request.size;
+            self.cut_off_rest(found, whole - request.size);
+        }
+        if fixed {
+            let taken = if cuts { request.size } else { whole };
+            self.ledger.took(class, was_split, taken, whole - taken);
+        }
+        let block = &self.blocks[found];
+        let (address, size) = (block.address, block.size);
+        self.ledger.allocated(class, size, request.asked);
+        if self.split.is_oversize(size) {
+            self.ledger.oversize_allocations.up(1);
+        }
+        Grant { block: found, address, size }
+    }
+
+    /// Makes a free block of the last `rest` bytes behind `front`.
+    #[inline]
+    fn cut_off_rest(&mut self, front: BlockId, rest: Bytes) {
+        let block = &self.blocks[front];
+        let (next, pool) = (block.next, usize::from(block.pool));
+        let remainder = Block {
+            address: block.address + block.size,
+            size: rest,
+            requested: Bytes::ZERO,
+            state: BlockState::Free,
+            prev: front,
+            ..block.clone()
+        };
+        let id = self.blocks.insert(remainder);
+        self.blocks[front].next = id;
+        if next.is_some() {
+            self.blocks[next].prev = id;
+        }
+        self.pools[pool].insert(id, &mut self.blocks[id]);
+    }
+
+    /// Whether the pool's blocks are always handed out whole.
+    #[inline]
+    fn never_cuts(&self, pool: usize) -> bool {
+        pool >= 2 && self.owner_of(pool).is_some_and(|owner| owner.options.no_split)
+    }
+
+    /// The private pool that a pool belongs to.
+    pub(crate) fn owner_of(&self, pool: usize) -> Option<&PrivatePool> {
+        self.private.get(&self.pools[pool].owner?)
+    }
+}

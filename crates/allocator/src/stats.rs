@@ -1,0 +1,310 @@
+//! Counters under `PyTorch`'s names and with its meanings.
+//!
+//! `current` and `peak` are now and the most since the last reset; `allocated` and `freed` are the
+//! sums of all increases and decreases since the last reset. Names that end in `bytes` count
+//! bytes, the others count things. The definitions are those of `torch.cuda.memory_stats`.
+
+use freeboard_units::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// One counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// The value now.
+    pub current: i64,
+    /// The largest value since the last reset of peaks.
+    pub peak: i64,
+    /// The sum of all increases since the last reset of sums.
+    pub allocated: i64,
+    /// The sum of all decreases since the last reset of sums.
+    pub freed: i64,
+}
+
+/// One counter for everything, and for the small and the large pools apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatByPool {
+    /// Both together.
+    pub all: Stat,
+    /// Requests of up to 1 MiB and the segments that serve them.
+    pub small: Stat,
+    /// Requests above 1 MiB and the segments that serve them.
+    pub large: Stat,
+}
+
+/// Everything that is counted, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Bytes as callers asked for them, before rounding, in allocated and pending blocks.
+    pub requested_bytes: StatByPool,
+    /// Bytes in blocks handed out.
+    pub allocated_bytes: StatByPool,
+    /// Bytes in blocks handed out or still used by another stream.
+    pub active_bytes: StatByPool,
+    /// Bytes held from the device.
+    pub reserved_bytes: StatByPool,
+    /// Free bytes in segments of fixed size that are partly in use: they cannot be given back.
+    pub inactive_split_bytes: StatByPool,
+    /// Blocks handed out.
+    pub allocation: StatByPool,
+    /// Segments of fixed size held from the device.
+    pub segment: StatByPool,
+    /// Blocks handed out or still used by another stream.
+    pub active: StatByPool,
+    /// Free blocks in segments of fixed size that are partly in use.
+    pub inactive_split: StatByPool,
+    /// Blocks handed out of at least the maximum split size.
+    pub oversize_allocations: Stat,
+    /// Segments of at least the maximum split size.
+    pub oversize_segments: Stat,
+    /// Requests that were tried again after everything cached had been given back.
+    pub num_alloc_retries: i64,
+    /// Requests that ended out of memory.
+    pub num_ooms: i64,
+    /// Times the allocator waited for all pending blocks.
+    pub num_sync_all_streams: i64,
+    /// Times memory was taken from the device.
+    pub num_device_alloc: i64,
+    /// Times memory was given back to the device.
+    pub num_device_free: i64,
+    /// Requests refused before the device was asked, by `throw_on_cudamalloc_oom`.
+    pub num_oom_rejections: i64,
+    /// Times work had to wait for the whole device: a flush of the cache, or memory given back
+    /// with `cudaFree`. `PyTorch` does not count these.
+    pub stalls: i64,
+    /// Blocks of at least this many bytes are not split; −1 where there is no such limit.
+    pub max_split_size: i64,
+}
+
+/// A counter whose decreases are not stored: they are the increases less the growth of `current`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counter {
+    current: i64,
+    peak: i64,
+    allocated: i64,
+    /// `current` when sums were last reset.
+    base: i64,
+}
+
+impl Counter {
+    #[inline]
+    pub(crate) fn up(&mut self, amount: i64) {
+        self.current += amount;
+        self.allocated += amount;
+        self.peak = self.peak.max(self.current);
+    }
+
+    #[inline]
+    pub(crate) fn down(&mut self, amount: i64) {
+        self.current -= amount;
+        debug_assert!(self.current >= 0, "a counter fell below zero");
+    }
+
+    pub(crate) const fn current(&self) -> i64 {
+        self.current
+    }
+
+    fn reset_peak(&mut self) {
+        self.peak = self.current;
+    }
+
+    fn reset_sums(&mut self) {
+        self.allocated = 0;
+        self.base = self.current;
+    }
+
+    fn stat(&self) -> Stat {
+        Stat {
+            current: self.current,
+            peak: self.peak,
+            allocated: self.allocated,
+            freed: self.allocated - (self.current - self.base),
+        }
+    }
+}
+
+/// A counter by pool: the total's sums follow from the parts, only its peak does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    parts: [Counter; 2],
+    peak: i64,
+}
+
+impl Counters {
+    #[inline]
+    pub(crate) fn up(&mut self, class: Class, amount: i64) {
+        self.parts[class as usize].up(amount);
+        self.peak = self.peak.max(self.current());
+    }
+
+    #[inline]
+    pub(crate) fn down(&mut self, class: Class, amount: i64) {
+        self.parts[class as usize].down(amount);
+    }
+
+    /// One increase or decrease, as `PyTorch` books a net change.
+    pub(crate) fn by(&mut self, class: Class, amount: i64) {
+        if amount > 0 {
+            self.up(class, amount);
+        } else {
+            self.down(class, -amount);
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn current(&self) -> i64 {
+        self.parts[0].current + self.parts[1].current
+    }
+
+    fn stat(&self) -> StatByPool {
+        let [small, large] = [self.parts[0].stat(), self.parts[1].stat()];
+        let all = Stat {
+            current: small.current + large.current,
+            peak: self.peak,
+            allocated: small.allocated + large.allocated,
+            freed: small.freed + large.freed,
+        };
+        StatByPool { all, small, large }
+    }
+}
+
+/// Which of the two kinds of pool a block belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Small = 0,
+    Large = 1,
+}
+
+/// The counters as they are kept; [`Ledger::stats`] makes [`Stats`] of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    pub(crate) requested_bytes: Counters,
+    pub(crate) allocated_bytes: Counters,
+    pub(crate) active_bytes: Counters,
+    pub(crate) reserved_bytes: Counters,
+    pub(crate) inactive_split_bytes: Counters,
+    pub(crate) allocation: Counters,
+    pub(crate) segment: Counters,
+    pub(crate) active: Counters,
+    pub(crate) inactive_split: Counters,
+    pub(crate) oversize_allocations: Counter,
+    pub(crate) oversize_segments: Counter,
+    pub(crate) num_alloc_retries: i64,
+    pub(crate) num_ooms: i64,
+    pub(crate) num_sync_all_streams: i64,
+    pub(crate) num_device_alloc: i64,
+    pub(crate) num_device_free: i64,
+    pub(crate) num_oom_rejections: i64,
+    pub(crate) stalls: i64,
+}
+
+impl Ledger {
+    /// A block was handed out.
+    #[inline]
+    pub(crate) fn allocated(&mut self, class: Class, size: Bytes, requested: Bytes) {
+        let size = size.as_i64();
+        self.allocation.up(class, 1);
+        self.allocated_bytes.up(class, size);
+        self.active.up(class, 1);
+        self.active_bytes.up(class, size);
+        self.requested_bytes.up(class, requested.as_i64());
+    }
+
+    /// A free block of fixed size was taken, and `rest` bytes of it left behind.
+    ///
+    /// Free blocks of a segment that is partly in use cannot be given back; here one of them
+    /// disappears, shrinks, or comes into being.
+    #[inline]
+    pub(crate) fn took(&mut self, class: Class, was_split: bool, taken: Bytes, rest: Bytes) {
+        match (was_split, rest.is_zero()) {
+            (true, false) => self.inactive_split_bytes.down(class, taken.as_i64()),
+            (true, true) => {
+                self.inactive_split_bytes.down(class, taken.as_i64());
+                self.inactive_split.down(class, 1);
+            }
+            (false, false) => {
+                self.inactive_split_bytes.up(class, rest.as_i64());
+                self.inactive_split.up(class, 1);
+            }
+            (false, true) => {}
+        }
+    }
+
+    /// A block was given back by its owner.
+    #[inline]
+    pub(crate) fn free_requested(&mut self, class: Class, size: Bytes) {
+        self.allocation.down(class, 1);
+        self.allocated_bytes.down(class, size.as_i64());
+    }
+
+    /// A block that had been given back is used by no stream any more.
+    #[inline]
+    pub(crate) fn free_completed(&mut self, class: Class, size: Bytes, requested: Bytes) {
+        self.active.down(class, 1);
+        self.active_bytes.down(class, size.as_i64());
+        self.requested_bytes.down(class, requested.as_i64());
+    }
+
+    fn counters_mut(&mut self) -> [&mut Counters; 9] {
+        [
+            &mut self.requested_bytes,
+            &mut self.allocated_bytes,
+            &mut self.active_bytes,
+            &mut self.reserved_bytes,
+            &mut self.inactive_split_bytes,
+            &mut self.allocation,
+            &mut self.segment,
+            &mut self.active,
+            &mut self.inactive_split,
+        ]
+    }
+
+    /// Starts all peaks anew at the current values.
+    pub(crate) fn reset_peaks(&mut self) {
+        for counters in self.counters_mut() {
+            counters.parts.iter_mut().for_each(Counter::reset_peak);
+            counters.peak = counters.current();
+        }
+        self.oversize_allocations.reset_peak();
+        self.oversize_segments.reset_peak();
+    }
+
+    /// Starts all sums and event counts anew at zero.
+    pub(crate) fn reset_sums(&mut self) {
+        for counters in self.counters_mut() {
+            counters.parts.iter_mut().for_each(Counter::reset_sums);
+        }
+        self.oversize_allocations.reset_sums();
+        self.oversize_segments.reset_sums();
+        self.num_alloc_retries = 0;
+        self.num_ooms = 0;
+        self.num_sync_all_streams = 0;
+        self.num_device_alloc = 0;
+        self.num_device_free = 0;
+        self.num_oom_rejections = 0;
+        self.stalls = 0;
+    }
+
+    pub(crate) fn stats(&self, max_split_size: Option<Bytes>) -> Stats {
+        Stats {
+            requested_bytes: self.requested_bytes.stat(),
+            allocated_bytes: self.allocated_bytes.stat(),
+            active_bytes: self.active_bytes.stat(),
+            reserved_bytes: self.reserved_bytes.stat(),
+            inactive_split_bytes: self.inactive_split_bytes.stat(),
+            allocation: self.allocation.stat(),
+            segment: self.segment.stat(),
+            active: self.active.stat(),
+            inactive_split: self.inactive_split.stat(),
+            oversize_allocations: self.oversize_allocations.stat(),
+            oversize_segments: self.oversize_segments.stat(),
+            num_alloc_retries: self.num_alloc_retries,
+            num_ooms: self.num_ooms,
+            num_sync_all_streams: self.num_sync_all_streams,
+            num_device_alloc: self.num_device_alloc,
+            num_device_free: self.num_device_free,
+            num_oom_rejections: self.num_oom_rejections,
+            stalls: self.stalls,
+            max_split_size: max_split_size.map_or(-1, Bytes::as_i64),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Files on the way in and out: compression, standard input, and writing without half-written files.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::TraceError;
+
+/// More text than a recorder writes; what lies above is a mistake or an attack.
+const TEXT_BYTES_MAX: u64 = 4 << 30;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// The content of a file, or of standard input for `-`, and its name for messages.
+pub(super) fn load(path: &Path) -> Result<(String, Vec<u8>), TraceError> {
+    let is_stdin = path == Path::new("-");
+    let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+    let content =
+        if is_stdin { read_all(io::stdin().lock()) } else { File::open(path).and_then(read_all) };
+    match content {
+        Ok(content) => Ok((name, content)),
+        Err(source) if source.kind() == io::ErrorKind::FileTooLarge => {
+            Err(TraceError::TooLong { name })
+        }
+        Err(source) => Err(TraceError::Read { name, source }),
+    }
+}
+
+/// The text of a content that may be compressed, which its first bytes tell.
+pub(super) fn unpack<'c>(name: &str, content: &'c [u8]) -> Result<Cow<'c, [u8]>, TraceError> {
+    let (format, text) = if content.starts_with(&GZIP) {
+        ("gzip", read_all(flate2::bufread::MultiGzDecoder::new(content)))
+    } else if content.starts_with(&ZSTD) {
+        ("zstd", zstd::Decoder::with_buffer(content).and_then(read_all))
+    } else {
+        return Ok(Cow::Borrowed(content));
+    };
+    let name = name.to_owned();
+    match text {
+        Ok(text) => Ok(Cow::Owned(text)),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(TraceError::TooLong { name })
+        }
+        Err(source) => Err(TraceError::Corrupt { name, format, source }),
+    }
+}
+
+fn read_all(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > TEXT_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// The name of a file without folder and endings: `gpt2` for `runs/gpt2.trace.gz`.
+pub(super) fn short_name(name: &str) -> &str {
+    let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let mut short = file;
+    while let Some((stem, "gz" | "zst" | "trace" | "txt")) = short.rsplit_once('.') {
+        short = stem;
+    }
+    if short.is_empty() { file } else { short }
+}
+
+/// Writes a file through `write_text`, compressed as its ending says; it appears whole or not at all.
+pub(super) fn save(
+    path: &Path,
+    write_text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let temporary = temporary_beside(path)?;
+    let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+    let written = write_packed(path, file, write_text).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one worth telling.
+        drop(fs::remove_file(&temporary));
+    }
+    written
+}
+
+fn write_packed(
+    path: &Path,
+    file: File,
+    write_text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let mut file = BufWriter::new(file);
+    match ending {
+        "gz" => {
+            let mut packer =
+                flate2::write::GzEncoder::new(&mut file, flate2::Compression::default());
+            write_text(&mut packer)?;
+            packer.finish()?;
+        }
+        "zst" => {
+            let mut packer = zstd::Encoder::new(&mut file, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+            write_text(&mut packer)?;
+            packer.finish()?;
+        }
+        _ => write_text(&mut file)?,
+    }
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// A name in the same folder, so that the rename stays within one file system.
+fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let file = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let count = COUNT.fetch_add(1, Ordering::Relaxed); // any order: it is only to be unique
+    let mut name = OsString::from(".");
+    name.push(file);
+    name.push(format!(".{}-{count}.tmp", std::process::id()));
+    Ok(path.with_file_name(name))
+}
