@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_units::{Address, Bytes, StreamId};
+use freeboard_units::{Address, StreamId};
 
 use crate::block::{Block, BlockId};
 use crate::free_list::{Entry, FreeList};

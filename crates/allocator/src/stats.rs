@@ -99,10 +99,6 @@ impl Counter {
         debug_assert!(self.current >= 0, "a counter fell below zero");
     }
 
-    pub(crate) const fn current(&self) -> i64 {
-        self.current
-    }
-
     fn reset_peak(&mut self) {
         self.peak = self.current;
     }

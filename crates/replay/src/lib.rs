@@ -19,8 +19,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod compare;
+pub mod least;
+pub mod picture;
+pub mod run;
+pub mod timing;
 pub mod trace;
 pub mod workload;
 
+pub use run::{Run, RunError, RunOptions};
 pub use trace::{Op, OpKind, Trace, TraceBuilder, TraceError};
 pub use workload::Workload;

@@ -41,7 +41,7 @@ pub const STREAM_MAX: u16 = u16::MAX;
 ///
 /// Made by [`Trace::read`], [`Trace::parse`] or a [`TraceBuilder`], which see to it that only live
 /// memory is freed and that the sums are right.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trace {
     /// What to call it in reports: the name of the file without its endings, or of the workload.

@@ -1,6 +1,6 @@
 //! [`Workload`]: models of programs, each writing the trace such a program would leave.
 //!
-//! The training models run a small tape ([`model`] and [`tape`]): a forward pass saves what the
+//! The training models run a small tape (`model` and `tape`): a forward pass saves what the
 //! backward pass needs, the backward pass frees it in reverse and allocates gradients, the
 //! optimizer allocates its states in its first step and keeps them. Sizes follow from shapes of
 //! real networks. The scenarios `h1` to `h15` are the short patterns that are known to break

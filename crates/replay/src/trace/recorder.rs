@@ -10,7 +10,11 @@ const NOT_LIVE: u64 = u64::MAX;
 /// A trace in the making.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
-    trace: Trace,
+    ops: Vec<Op>,
+    steps: Vec<StepMark>,
+    comments: Vec<Comment>,
+    allocs: u64,
+    frees: u64,
     /// By slot: the size where it is live, else [`NOT_LIVE`].
     live: Vec<u64>,
     /// The sum of the live sizes; 2^32 sizes below 2^63 fit.
@@ -26,14 +30,14 @@ impl Recorder {
 
     /// The line that last allocated the slot.
     pub(super) fn allocated_on(&self, wanted: u32) -> Option<u32> {
-        self.trace.ops.iter().rev().find_map(|op| match op.kind {
+        self.ops.iter().rev().find_map(|op| match op.kind {
             OpKind::Allocate { slot, .. } if slot == wanted => Some(op.line),
             _ => None,
         })
     }
 
     pub(super) fn ops_len(&self) -> usize {
-        self.trace.ops.len()
+        self.ops.len()
     }
 
     /// Adds an allocation; the slot is not live, and at most one past the largest so far.
@@ -48,7 +52,7 @@ impl Recorder {
         self.live_bytes += u128::from(size.get());
         self.peak_bytes = self.peak_bytes.max(self.live_bytes);
         self.stream_max = self.stream_max.max(stream);
-        self.trace.allocs += 1;
+        self.allocs += 1;
         self.push(OpKind::Allocate { slot, size, stream }, line);
     }
 
@@ -57,7 +61,7 @@ impl Recorder {
         debug_assert!(self.is_live(slot));
         let size = std::mem::replace(&mut self.live[slot as usize], NOT_LIVE);
         self.live_bytes -= u128::from(size);
-        self.trace.frees += 1;
+        self.frees += 1;
         self.push(OpKind::Free { slot }, line);
     }
 
@@ -75,12 +79,12 @@ impl Recorder {
     /// Adds a comment, given without its `#` and free of line ends.
     pub(super) fn comment(&mut self, text: &str, line: u32) {
         let text = trim(text);
-        let op_index = self.trace.ops.len();
+        let op_index = self.ops.len();
         match text.strip_prefix("step") {
             Some(rest) if rest.is_empty() || rest.starts_with(BLANKS) => {
-                self.trace.steps.push(StepMark { line, op_index, text: trim(rest).to_owned() });
+                self.steps.push(StepMark { line, op_index, text: trim(rest).to_owned() });
             }
-            _ => self.trace.comments.push(Comment { line, op_index, text: text.to_owned() }),
+            _ => self.comments.push(Comment { line, op_index, text: text.to_owned() }),
         }
     }
 
@@ -91,12 +95,16 @@ impl Recorder {
             slots,
             streams: u32::from(self.stream_max) + 1,
             peak_requested: u64::try_from(self.peak_bytes).map_or(Bytes::MAX, Bytes::new),
-            ..self.trace
+            ops: self.ops,
+            steps: self.steps,
+            comments: self.comments,
+            allocs: self.allocs,
+            frees: self.frees,
         }
     }
 
     fn push(&mut self, kind: OpKind, line: u32) {
-        self.trace.ops.push(Op { kind, line });
+        self.ops.push(Op { kind, line });
     }
 }
 

@@ -15,7 +15,7 @@ use super::random::Random;
 use super::tape::{Kernel, Mode, Tape, forget};
 
 pub(super) const ABOUT: &str = "16 layers of Llama-3 8B serving up to 12 requests: prompts of \
-    32..1024, answers of 16..96 tokens, caches of keys and values reallocated for each token";
+    128..6144, answers of 16..96 tokens, caches of keys and values reallocated for each token";
 
 const LAYERS: usize = 16;
 const WORDS: u64 = 128_256;
@@ -50,7 +50,7 @@ pub(super) fn make(seed: u64) -> Trace {
     for _ in 0..ROUNDS {
         let room = server.requests.len() < REQUESTS_AT_ONCE;
         if server.requests.is_empty() || room && random.percent(25) {
-            let (prompt, answer) = (random.between(32, 1024), random.between(16, 96));
+            let (prompt, answer) = (random.between(128, 6144), random.between(16, 96));
             server.arrive(Request { length: prompt, tokens_left: answer });
         }
         server.next_token();

@@ -307,7 +307,11 @@ impl Ends {
         let (tokens, [_, norm, words]) = (batch.tokens(), &self.trained);
         rms_norm(model, tape, tokens, self.width, norm);
         let logits = tokens * self.words;
-        tape.run(model, Kernel::to(&[half(logits)]).weights(words).keeps_inputs());
+        let projected = [half(logits)];
+        let project = Kernel::to(&projected).weights(words);
+        // A frozen projection sends gradients back without its input.
+        let project = if words.is_empty() { project } else { project.keeps_inputs() };
+        tape.run(model, project);
         tape.run(model, Kernel::to(&[float(logits)]));
         tape.run(model, Kernel::to(&[float(logits)]).keeps_outputs());
         tape.run(model, Kernel::to(&[float(1)]).saves(&[long(tokens)]));

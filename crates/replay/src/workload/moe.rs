@@ -12,7 +12,7 @@ use super::random::Random;
 use super::tape::{Kernel, Mode, Tape};
 
 pub(super) const ABOUT: &str = "mixture of 8 experts in training, 8 layers, two experts per \
-    token, 4 x 2048 tokens, tokens per expert drawn per layer and step, AdamW over lists";
+    token, 8 x 2048 tokens, tokens per expert drawn per layer and step, AdamW over lists";
 
 const WIDTHS: Widths = Widths { model: 2048, keys: 512, hidden: 5632, heads: 16 };
 const LAYERS: usize = 8;
@@ -20,7 +20,7 @@ const EXPERTS: u64 = 8;
 const CHOSEN: u64 = 2;
 const WORDS: u64 = 32_000;
 const STEPS: u64 = 8;
-const BATCH: Batch = Batch { sequences: 4, length: 2048 };
+const BATCH: Batch = Batch { sequences: 8, length: 2048 };
 
 pub(super) fn make(seed: u64) -> Trace {
     let mut random = Random::new(seed);

@@ -26,7 +26,7 @@ const WORDS: u64 = 32_000;
 const DEVICES: u64 = 4;
 const GATHER: u16 = 1;
 const OFFLOAD: u16 = 3;
-const STEPS: u64 = 6;
+const STEPS: u64 = 5;
 const SEQUENCES: u64 = 2;
 
 pub(super) fn make(seed: u64) -> Trace {

@@ -13,11 +13,11 @@ use super::model::{Model, Optimizer, Tensor};
 use super::random::Random;
 use super::tape::{Tape, forget, recompute};
 
-pub(super) const ABOUT: &str = "a pipeline stage of 8 Llama-3 8B layers, 8 micro-batches, \
+pub(super) const ABOUT: &str = "a pipeline stage of 6 Llama-3 8B layers, 8 micro-batches, \
     recomputing; 3 iterations to learn from, 3 alike, a last one of another length: a planned \
     layout reaches the peak of live bytes, and falls back in the last";
 
-const LAYERS: usize = 8;
+const LAYERS: usize = 6;
 const MICRO_BATCHES: u64 = 8;
 /// Forward passes before the first backward: the stages behind this one.
 const AHEAD: u64 = 2;

@@ -88,7 +88,7 @@ pub(super) fn pending_block(_seed: u64) -> Trace {
 }
 
 pub(super) const ABOUT_OVERSIZE: &str = "a block of 1,024 MiB is cached, then 500 MiB are asked \
-    for: with blocks above 400 MiB not to be split, policy decides whether to hand out or release";
+    for twice: with blocks above 400 MiB not to be split, policy decides whether to hand out or release";
 
 pub(super) fn oversize_block(_seed: u64) -> Trace {
     let mut trace = begin(ABOUT_OVERSIZE);

@@ -1,0 +1,43 @@
+//! [`Failure`]: why a command could not do its work.
+
+use std::io;
+
+use freeboard_allocator::{ConfigError, Error};
+use freeboard_replay::{RunError, TraceError};
+
+/// Why a command could not do its work; the text names the place and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    #[error("--conf: {0}")]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("{0}")]
+    Allocator(#[from] Error),
+    #[error("cannot write {what}: {error}")]
+    Write { what: String, error: io::Error },
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Failure {
+    pub(crate) fn write(what: impl Into<String>, error: io::Error) -> Self {
+        Self::Write { what: what.into(), error }
+    }
+
+    /// Whether the reader of the output went away, which is its right.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Write { error, .. } if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// 1 where memory was the reason, 2 otherwise.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::Run(RunError::NeverSurvives { .. }) => 1,
+            Self::Allocator(error) if error.out_of_memory().is_some() => 1,
+            _ => 2,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The `freeboard` command.
+//!
+//! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of
+//! memory; 2, bad usage or input, with a message that names the place and the remedy.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command is for")]
+
+mod compare;
+mod failure;
+mod least;
+mod policy;
+mod replay;
+mod time;
+mod workload;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Device memory for training runs: replay allocation traces under any allocator policy.
+#[derive(Debug, Parser)]
+#[command(name = "freeboard", version, about, max_term_width = 100)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Replay(replay::Arguments),
+    MinCapacity(least::Arguments),
+    Compare(compare::Arguments),
+    Time(time::Arguments),
+    Workload(workload::Arguments),
+}
+
+/// Whether the trace survived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Survived,
+    RanOutOfMemory,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse().verb {
+        Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::MinCapacity(arguments) => least::run(&arguments),
+        Verb::Compare(arguments) => compare::run(&arguments),
+        Verb::Time(arguments) => time::run(&arguments),
+        Verb::Workload(arguments) => workload::run(&arguments),
+    };
+    match outcome {
+        Ok(Outcome::Survived) => ExitCode::SUCCESS,
+        Ok(Outcome::RanOutOfMemory) => ExitCode::from(1),
+        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("freeboard: {failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `freeboard replay`: one trace under one policy.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use freeboard_replay::{Run, Trace};
+
+use crate::Outcome;
+use crate::failure::Failure;
+use crate::policy::{PolicyArguments, print, print_json};
+
+/// Run a trace under a policy and say what it took
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// A text trace, plain, gzip or zstd; - for standard input
+    trace: PathBuf,
+    #[command(flatten)]
+    policy: PolicyArguments,
+    /// Go on after a request ran out of memory, without its memory
+    #[arg(long)]
+    keep_going: bool,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let options = arguments.policy.options()?.keep_going(arguments.keep_going);
+    let trace = Trace::read(&arguments.trace)?;
+    let run = freeboard_replay::run::run(&trace, &options)?;
+    if arguments.json {
+        print_json(&run)?;
+    } else {
+        print(&summary(&trace, &run))?;
+    }
+    Ok(if run.survived { Outcome::Survived } else { Outcome::RanOutOfMemory })
+}
+
+fn summary(trace: &Trace, run: &Run) -> String {
+    let mut text = String::new();
+    let verdict = if run.survived { "survived" } else { "ran out of memory" };
+    let _ = writeln!(text, "{}: {verdict} on {}", trace.name, run.capacity);
+    let reserved = run.peak_reserved.as_f64() / run.peak_allocated.as_f64().max(1.0);
+    for (what, value) in [
+        ("peak requested", run.peak_requested.to_string()),
+        ("peak allocated", run.peak_allocated.to_string()),
+        ("peak reserved", format!("{} ({reserved:.3} × allocated)", run.peak_reserved)),
+        ("driver calls", run.calls.values().sum::<u64>().to_string()),
+        ("retries", run.num_alloc_retries.to_string()),
+        ("stalls", run.stalls.to_string()),
+        ("out of memory", run.oom_events.to_string()),
+    ] {
+        let _ = writeln!(text, "  {what:<15} {value}");
+    }
+    for oom in &run.ooms {
+        let _ = writeln!(text, "line {}: {}", oom.line, oom.message);
+    }
+    text
+}
