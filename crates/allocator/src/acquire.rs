@@ -31,9 +31,6 @@ impl<D: Device> State<D> {
 
         // Keep below the threshold by giving back what has long been unused.
         self.collect_garbage()?;
-        if self.rejects_early(request) {
-            return Err(self.reject(request));
-        }
         // Growing costs a driver call, everything below costs more.
         if let Some(block) = self.grow(request, Attempt::First)? {
             return Ok(Some(self.hand_out(request, block)));

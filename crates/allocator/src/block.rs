@@ -5,6 +5,8 @@
 
 use freeboard_units::{Address, AddressRange, Bytes};
 
+use crate::free_list::Key;
+
 /// A block's place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BlockId(u32);
@@ -51,6 +53,8 @@ pub(crate) struct Block {
     /// Neighbours in address order within the segment.
     pub(crate) prev: BlockId,
     pub(crate) next: BlockId,
+    /// Its segment's number, in the order segments were made.
+    pub(crate) segment: u32,
     /// The expandable segment it lies in, or [`NO_EXPANDABLE`].
     pub(crate) expandable: u32,
     /// Events that must pass before a pending block is free.
@@ -68,6 +72,12 @@ pub(crate) struct Block {
 pub(crate) const NO_EXPANDABLE: u32 = u32::MAX;
 
 impl Block {
+    /// Its place among free blocks.
+    #[inline]
+    pub(crate) fn key(&self) -> Key {
+        Key::new(self.size, self.segment, self.address)
+    }
+
     pub(crate) const fn is_split(&self) -> bool {
         self.prev.is_some() || self.next.is_some()
     }

@@ -117,7 +117,7 @@ impl<D: Device> State<D> {
                     ensure!(
                         block.is_free()
                             && usize::from(block.stream) == stream
-                            && (block.size, block.address) == (entry.size, entry.address),
+                            && block.key() == entry.key,
                         "{:?} is wrongly listed",
                         entry.block
                     );

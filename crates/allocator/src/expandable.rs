@@ -33,10 +33,10 @@ impl<D: Device> State<D> {
             if room.is_zero() {
                 return best;
             }
-            let Some(next) = list.at_least(best.size, best.address + Bytes::new(1)) else {
+            let Some(next) = list.at_least(best.key.next()) else {
                 return best;
             };
-            if next.size + self.room_behind(next.block) >= best.size + room {
+            if next.size() + self.room_behind(next.block) >= best.size() + room {
                 return best;
             }
             best = next;
@@ -145,6 +145,7 @@ impl<D: Device> State<D> {
             self.expandable.len() - 1
         });
         self.expandable[number] = Some(ExpandableSegment::new(range, page));
+        let segment = self.number_segment();
         let pool = &mut self.pools[usize::from(request.pool)];
         pool.segments += 1;
         let id = self.blocks.insert(Block {
@@ -154,6 +155,7 @@ impl<D: Device> State<D> {
             free_since: 0,
             prev: BlockId::NONE,
             next: BlockId::NONE,
+            segment,
             expandable: u32::try_from(number).expect("fewer segments than blocks"),
             events: 0,
             pool: request.pool,

@@ -1,4 +1,5 @@
-//! Free blocks of one pool and one stream, in order of size, then address.
+//! Free blocks of one pool and one stream, in order of size, then of place: segments in the order
+//! they were made, addresses within a segment.
 //!
 //! Sizes fall into shelves, sixteen to each power of two, and a bitmap says which shelves hold
 //! anything: finding the best fit looks at one shelf, or at the first one above it. A shelf is a
@@ -17,24 +18,59 @@ const UNIT_SHIFT: u32 = 9;
 /// Shelves per power of two are `1 << STEP_BITS`.
 const STEP_BITS: u32 = 4;
 
+/// Where a free block stands in the order: its size in units of 512 bytes, its segment's number, and
+/// its address in units, one after the other in 128 bits, so that comparing is two instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key(u128);
+
+/// Bits of an address in units: enough for the 57 bits that machines have.
+const PLACE_BITS: u32 = 48;
+const SEGMENT_BITS: u32 = 32;
+
+impl Key {
+    #[inline]
+    pub(crate) fn new(size: Bytes, segment: u32, address: Address) -> Self {
+        let place = u128::from(address.get() >> UNIT_SHIFT);
+        let segment = u128::from(segment) << PLACE_BITS;
+        Self(u128::from(size.get() >> UNIT_SHIFT) << (PLACE_BITS + SEGMENT_BITS) | segment | place)
+    }
+
+    /// Before every block of `size`, behind every smaller one.
+    #[inline]
+    pub(crate) fn from_size(size: Bytes) -> Self {
+        Self::new(size, 0, Address::NULL)
+    }
+
+    /// Right behind `self`.
+    #[inline]
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "48 bits are left")]
+    fn units(self) -> u64 {
+        (self.0 >> (PLACE_BITS + SEGMENT_BITS)) as u64
+    }
+
+    #[inline]
+    pub(crate) fn size(self) -> Bytes {
+        Bytes::new(self.units() << UNIT_SHIFT)
+    }
+}
+
 /// A free block and its place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) size: Bytes,
-    pub(crate) address: Address,
+    pub(crate) key: Key,
     pub(crate) block: BlockId,
 }
 
 impl Entry {
     #[inline]
-    fn key(&self) -> u128 {
-        key(self.size, self.address)
+    pub(crate) fn size(&self) -> Bytes {
+        self.key.size()
     }
-}
-
-#[inline]
-fn key(size: Bytes, address: Address) -> u128 {
-    u128::from(size.get()) << 64 | u128::from(address.get())
 }
 
 /// A shelf: `first` holds the smallest keys; `rest` exists only where one run is not enough.
@@ -59,8 +95,8 @@ pub(crate) struct FreeList {
 /// The shelf for a size: exact below 32 units, then sixteen per power of two.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "capped at the last shelf")]
-fn shelf_of(size: Bytes) -> usize {
-    let units = size.get() >> UNIT_SHIFT;
+fn shelf_of(key: Key) -> usize {
+    let units = key.units();
     let octave = (63 - (units | 1).leading_zeros()).max(STEP_BITS) - STEP_BITS;
     let step = (units >> octave) as usize;
     ((octave << STEP_BITS) as usize + step).min(SHELVES - 1)
@@ -73,7 +109,7 @@ impl FreeList {
         if self.shelves.is_empty() {
             self.shelves.resize_with(SHELVES, Shelf::default);
         }
-        let index = shelf_of(entry.size);
+        let index = shelf_of(entry.key);
         self.words[index / 64] |= 1 << (index % 64);
         self.summary |= 1 << (index / 64);
         self.shelves[index].insert(entry);
@@ -84,10 +120,10 @@ impl FreeList {
     /// # Panics
     /// When it is not there: the books are broken.
     #[inline]
-    pub(crate) fn remove(&mut self, size: Bytes, address: Address) {
-        let index = shelf_of(size);
+    pub(crate) fn remove(&mut self, key: Key) {
+        let index = shelf_of(key);
         let shelf = &mut self.shelves[index];
-        shelf.remove(key(size, address));
+        shelf.remove(key);
         if shelf.first.is_empty() {
             let word = &mut self.words[index / 64];
             *word &= !(1 << (index % 64));
@@ -97,26 +133,17 @@ impl FreeList {
         }
     }
 
-    /// The smallest block that is not below (`size`, `address`), if there is one.
+    /// The first block that is not before `key`, if there is one.
     #[inline]
-    pub(crate) fn at_least(&self, size: Bytes, address: Address) -> Option<Entry> {
-        let index = shelf_of(size);
+    pub(crate) fn at_least(&self, key: Key) -> Option<Entry> {
+        let index = shelf_of(key);
         if self.words[index / 64] >> (index % 64) & 1 == 1
-            && let Some(entry) = self.shelves[index].at_least(key(size, address))
+            && let Some(entry) = self.shelves[index].at_least(key)
         {
             return Some(entry);
         }
         // Every entry of a higher shelf is larger than any of this one, so its first is the best.
         self.occupied_from(index + 1).map(|index| self.shelves[index].first[0])
-    }
-
-    /// The largest block below (`size`, [`Address::NULL`]), if there is one.
-    pub(crate) fn below(&self, size: Bytes) -> Option<Entry> {
-        let key = key(size, Address::NULL);
-        let shelf = shelf_of(size);
-        (0..=shelf).rev().find_map(|index| {
-            self.shelves.get(index)?.runs().flatten().take_while(|e| e.key() < key).last().copied()
-        })
     }
 
     /// Every entry, smallest first.
@@ -126,7 +153,9 @@ impl FreeList {
 
     /// The largest block.
     pub(crate) fn largest(&self) -> Option<Entry> {
-        self.below(Bytes::MAX)
+        let word = 63_u32.checked_sub(self.summary.leading_zeros())? as usize;
+        let index = word * 64 + 63 - self.words[word].leading_zeros() as usize;
+        self.shelves[index].runs().last()?.last().copied()
     }
 
     /// Bytes of host memory it takes.
@@ -168,7 +197,7 @@ impl Shelf {
     }
 
     #[inline]
-    fn remove(&mut self, key: u128) {
+    fn remove(&mut self, key: Key) {
         if self.rest.is_some() {
             return self.remove_long(key);
         }
@@ -176,20 +205,20 @@ impl Shelf {
     }
 
     #[inline]
-    fn at_least(&self, key: u128) -> Option<Entry> {
+    fn at_least(&self, key: Key) -> Option<Entry> {
         if let Some(rest) = &self.rest
-            && self.first.last().is_none_or(|last| last.key() < key)
+            && self.first.last().is_none_or(|last| last.key < key)
         {
-            let run = rest.partition_point(|run| run[run.len() - 1].key() < key);
+            let run = rest.partition_point(|run| run[run.len() - 1].key < key);
             return rest.get(run).map(|run| run[position(run, key)]);
         }
         self.first.get(position(&self.first, key)).copied()
     }
 
     /// The run that holds `key` or would: 0 is `first`, n is `rest[n - 1]`.
-    fn run_for(&self, key: u128) -> usize {
+    fn run_for(&self, key: Key) -> usize {
         let rest = self.rest.as_deref().map_or(&[][..], Vec::as_slice);
-        rest.partition_point(|run| run[0].key() <= key)
+        rest.partition_point(|run| run[0].key <= key)
     }
 
     fn run_mut(&mut self, index: usize) -> &mut Vec<Entry> {
@@ -201,7 +230,7 @@ impl Shelf {
 
     #[cold]
     fn insert_long(&mut self, entry: Entry) {
-        let index = self.run_for(entry.key());
+        let index = self.run_for(entry.key);
         let run = self.run_mut(index);
         insert_sorted(run, entry);
         if run.len() > RUN {
@@ -211,7 +240,7 @@ impl Shelf {
     }
 
     #[cold]
-    fn remove_long(&mut self, key: u128) {
+    fn remove_long(&mut self, key: Key) {
         let index = self.run_for(key);
         let run = self.run_mut(index);
         remove_sorted(run, key);
@@ -233,8 +262,8 @@ impl Shelf {
 }
 
 #[inline]
-fn position(run: &[Entry], key: u128) -> usize {
-    run.partition_point(|entry| entry.key() < key)
+fn position(run: &[Entry], key: Key) -> usize {
+    run.partition_point(|entry| entry.key < key)
 }
 
 #[inline]
@@ -242,15 +271,15 @@ fn insert_sorted(run: &mut Vec<Entry>, entry: Entry) {
     if run.capacity() == 0 {
         run.reserve_exact(4);
     }
-    let at = position(run, entry.key());
-    debug_assert!(run.get(at).is_none_or(|there| there.key() != entry.key()), "already there");
+    let at = position(run, entry.key);
+    debug_assert!(run.get(at).is_none_or(|there| there.key != entry.key), "already there");
     run.insert(at, entry);
 }
 
 #[inline]
-fn remove_sorted(run: &mut Vec<Entry>, key: u128) {
+fn remove_sorted(run: &mut Vec<Entry>, key: Key) {
     let at = position(run, key);
-    assert!(run.get(at).is_some_and(|there| there.key() == key), "free block is in its list");
+    assert!(run.get(at).is_some_and(|there| there.key == key), "free block is in its list");
     run.remove(at);
 }
 

@@ -159,12 +159,6 @@ impl<D: Device> State<D> {
         self.report(request, false)
     }
 
-    /// Whether `throw_on_cudamalloc_oom` turns a request away before the device is asked.
-    pub(crate) fn rejects_early(&self, request: &Request) -> bool {
-        let segment = request.segment_size(self.config.large_segment_size);
-        self.limit.rejects(self.held, segment, self.total)
-    }
-
     /// The error for a request turned away before the device was asked.
     #[cold]
     pub(crate) fn reject(&mut self, request: &Request) -> Error {
@@ -203,7 +197,7 @@ impl<D: Device> State<D> {
             allocated: sum(|place| place.allocated),
             pending: sum(|place| place.pending),
             cached: sum(|place| place.free),
-            largest_free: own.and_then(|list| list.largest()).map_or(Bytes::ZERO, |e| e.size),
+            largest_free: own.and_then(|list| list.largest()).map_or(Bytes::ZERO, |e| e.size()),
             places,
         };
         tracing::warn!(requested = %report.requested, free = ?report.free, "out of memory");

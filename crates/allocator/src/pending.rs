@@ -10,6 +10,7 @@ use freeboard_units::EventId;
 
 use crate::block::{BlockId, BlockState};
 use crate::error::Error;
+use crate::policy::visiting::VisitingOrder;
 use crate::state::{State, Uses};
 
 /// Events recorded on one stream, oldest first, and the blocks that wait for them.
@@ -60,9 +61,12 @@ impl<D: Device> State<D> {
     /// left stay noted.
     fn record_events(&mut self, id: BlockId) -> Result<(), Error> {
         let Uses { streams, captured } = self.uses.remove(&id).unwrap_or_default();
+        let mut order = VisitingOrder::default();
         // A captured graph orders its own streams: they are done when the capture is.
-        let mut left: VecDeque<u16> =
-            streams.into_iter().filter(|stream| !captured.contains(stream)).collect();
+        for stream in streams.into_iter().filter(|stream| !captured.contains(stream)) {
+            order.insert(stream, self.streams.id(stream));
+        }
+        let mut left: VecDeque<u16> = order.iter().collect();
         while let Some(&stream) = left.front() {
             if let Err(error) = self.record_event(id, stream) {
                 self.uses.insert(id, Uses { streams: left.into(), captured: Vec::new() });
@@ -86,13 +90,28 @@ impl<D: Device> State<D> {
         self.blocks[id].events += 1;
         let place = match self.events.iter().position(|queue| queue.stream == stream) {
             Some(place) => place,
-            None => {
-                self.events.push(EventQueue { stream, waiting: VecDeque::new() });
-                self.events.len() - 1
-            }
+            None => self.add_queue(stream),
         };
         self.events[place].waiting.push_back((event, id));
         Ok(())
+    }
+
+    /// Adds a queue where it will be visited; returns its place.
+    fn add_queue(&mut self, stream: u16) -> usize {
+        self.visiting.insert(stream, self.streams.id(stream));
+        self.events.push(EventQueue { stream, waiting: VecDeque::new() });
+        self.events.sort_by_key(|queue| self.visiting.position(queue.stream));
+        self.events.iter().position(|queue| queue.stream == stream).unwrap_or_default()
+    }
+
+    /// Removes the queues that nothing waits in.
+    fn drop_empty_queues(&mut self) {
+        self.events.retain(|queue| {
+            if queue.waiting.is_empty() {
+                self.visiting.remove(queue.stream);
+            }
+            !queue.waiting.is_empty()
+        });
     }
 
     /// Frees the blocks whose events have passed.
@@ -103,7 +122,7 @@ impl<D: Device> State<D> {
         }
         self.record_deferred()?;
         let outcome = (0..self.events.len()).try_for_each(|queue| self.collect_queue(queue));
-        self.events.retain(|queue| !queue.waiting.is_empty());
+        self.drop_empty_queues();
         outcome
     }
 
@@ -161,7 +180,7 @@ impl<D: Device> State<D> {
             }
             Ok(())
         });
-        self.events.retain(|queue| !queue.waiting.is_empty());
+        self.drop_empty_queues();
         outcome
     }
 }

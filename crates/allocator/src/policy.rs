@@ -5,3 +5,4 @@ pub(crate) mod limit;
 pub(crate) mod placement;
 pub(crate) mod rounding;
 pub(crate) mod split;
+pub(crate) mod visiting;

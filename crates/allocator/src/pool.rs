@@ -37,13 +37,13 @@ impl Pool {
         if stream >= self.free.len() {
             self.free.resize_with(stream + 1, FreeList::default);
         }
-        self.free[stream].insert(Entry { size: block.size, address: block.address, block: id });
+        self.free[stream].insert(Entry { key: block.key(), block: id });
     }
 
     /// Takes a free block out of its list.
     #[inline]
     pub(crate) fn remove(&mut self, block: &Block) {
-        self.free[usize::from(block.stream)].remove(block.size, block.address);
+        self.free[usize::from(block.stream)].remove(block.key());
     }
 
     /// The free blocks of a stream; `None` if it never had any.

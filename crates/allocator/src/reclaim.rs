@@ -1,10 +1,11 @@
 //! Giving memory back to the device, cheapest first.
 
 use freeboard_device::Device;
-use freeboard_units::{Address, Bytes};
+use freeboard_units::Bytes;
 
 use crate::block::BlockId;
 use crate::error::Error;
+use crate::free_list::Key;
 use crate::policy::garbage;
 use crate::request::Request;
 use crate::state::State;
@@ -64,7 +65,7 @@ impl<D: Device> State<D> {
         let pool = &self.pools[usize::from(request.pool)];
         let Some(list) = pool.list(request.stream) else { return Ok(false) };
         let whole = |id: BlockId| !self.blocks[id].is_expandable() && !self.blocks[id].is_split();
-        if let Some(found) = list.at_least(wanted, Address::NULL)
+        if let Some(found) = list.at_least(Key::from_size(wanted))
             && whole(found.block)
         {
             self.ledger.stalls += 1;
@@ -73,7 +74,7 @@ impl<D: Device> State<D> {
         }
         let mut oversize: Vec<_> = list
             .iter()
-            .filter(|entry| entry.size < wanted && self.split.is_oversize(entry.size))
+            .filter(|entry| entry.size() < wanted && self.split.is_oversize(entry.size()))
             .filter(|entry| whole(entry.block))
             .copied()
             .collect();
@@ -82,7 +83,7 @@ impl<D: Device> State<D> {
             && let Some(entry) = oversize.pop()
         {
             self.release_segment(entry.block)?;
-            released += entry.size;
+            released += entry.size();
         }
         self.ledger.stalls += i64::from(!released.is_zero());
         Ok(released >= wanted)

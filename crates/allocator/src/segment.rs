@@ -12,7 +12,7 @@ use crate::state::State;
 impl<D: Device> State<D> {
     /// Takes memory for a request from the device. The block is free, and in no list.
     ///
-    /// `None` where the device has too little or the limit forbids it.
+    /// `None` where the device has too little or the limit forbids it. Refuses early if so told.
     pub(crate) fn grow(
         &mut self,
         request: &Request,
@@ -22,6 +22,9 @@ impl<D: Device> State<D> {
         let size = request.segment_size(self.config.large_segment_size);
         if !self.limit.allows(self.held, size) {
             return Ok(None);
+        }
+        if self.limit.rejects(self.held, size, self.total) {
+            return Err(self.reject(request));
         }
         if self.split.expandable {
             return self.grow_expandable(request);
@@ -35,6 +38,7 @@ impl<D: Device> State<D> {
 
     fn add_segment(&mut self, request: &Request, address: Address, size: Bytes) -> BlockId {
         tracing::debug!(%address, %size, stream = %self.streams.id(request.stream), "segment");
+        let segment = self.number_segment();
         self.held += size;
         self.ledger.segment.up(request.class, 1);
         self.ledger.reserved_bytes.up(request.class, size.as_i64());
@@ -50,6 +54,7 @@ impl<D: Device> State<D> {
             free_since: 0,
             prev: BlockId::NONE,
             next: BlockId::NONE,
+            segment,
             expandable: NO_EXPANDABLE,
             events: 0,
             pool: request.pool,

@@ -10,10 +10,12 @@ use crate::block::{Arena, Block, BlockId, BlockState};
 use crate::config::{Config, Roundup};
 use crate::error::Error;
 use crate::expandable::ExpandableSegment;
+use crate::free_list::Key;
 use crate::pending::EventQueue;
 use crate::policy::garbage::GarbagePolicy;
 use crate::policy::limit::LimitPolicy;
 use crate::policy::split::SplitPolicy;
+use crate::policy::visiting::VisitingOrder;
 use crate::pool::{Pool, Streams};
 use crate::private::{Capture, PrivatePool};
 use crate::request::{Grant, Request};
@@ -45,6 +47,8 @@ pub(crate) struct State<D> {
     pub(crate) ledger: Ledger,
     /// Bytes held from the device.
     pub(crate) held: Bytes,
+    /// Segments made so far.
+    pub(crate) segments_made: u32,
     /// Bytes the device has.
     pub(crate) total: Bytes,
     /// Memory that could not be released when it should have been.
@@ -54,7 +58,9 @@ pub(crate) struct State<D> {
     pub(crate) expandable: Vec<Option<ExpandableSegment>>,
     /// Streams recorded on blocks, for the few blocks that have any.
     pub(crate) uses: BTreeMap<BlockId, Uses>,
+    /// Events that are waited for, by stream, in the order of `visiting`.
     pub(crate) events: Vec<EventQueue>,
+    pub(crate) visiting: VisitingOrder,
     pub(crate) spare_events: Vec<EventId>,
     /// Blocks whose events could not be recorded when they were freed.
     pub(crate) deferred: Vec<BlockId>,
@@ -84,7 +90,7 @@ impl<D: Device> State<D> {
         let mut state = Self {
             split,
             garbage: threshold.map(|threshold| GarbagePolicy { threshold }),
-            limit: LimitPolicy { allowed: None, reject_early: config.throw_on_oom },
+            limit: LimitPolicy::new(config.throw_on_oom, config.memory_fraction),
             roundup: Some(config.roundup).filter(|roundup| !roundup.is_none()),
             counts_age: false,
             blocks: Arena::default(),
@@ -92,11 +98,13 @@ impl<D: Device> State<D> {
             streams: Streams::default(),
             ledger: Ledger::default(),
             held: Bytes::ZERO,
+            segments_made: 0,
             total: device.info()?.total,
             orphans: Vec::new(),
             expandable: Vec::new(),
             uses: BTreeMap::new(),
             events: Vec::new(),
+            visiting: VisitingOrder::default(),
             spare_events: Vec::new(),
             deferred: Vec::new(),
             private: BTreeMap::new(),
@@ -119,18 +127,19 @@ impl<D: Device> State<D> {
 
     /// Takes the best free block out of the request's pool, if one may serve it.
     ///
-    /// Best is the smallest of the request's own stream, at the lowest address.
+    /// Best is the smallest of the request's own stream; of equal ones that of the oldest segment, at
+    /// the lowest address.
     #[inline]
     pub(crate) fn reuse(&mut self, request: &Request) -> Option<BlockId> {
         let pool = &mut self.pools[usize::from(request.pool)];
         if self.counts_age {
             pool.searches += 1;
         }
-        let mut best = pool.list(request.stream)?.at_least(request.size, Address::NULL)?;
+        let mut best = pool.list(request.stream)?.at_least(Key::from_size(request.size))?;
         if self.split.expandable {
             best = self.prefer_bounded(best, request);
         }
-        if !self.split.may_serve(best.size, request.size) {
+        if !self.split.may_serve(best.size(), request.size) {
             return None;
         }
         let pool = &mut self.pools[usize::from(request.pool)];
@@ -185,6 +194,12 @@ impl<D: Device> State<D> {
             self.blocks[next].prev = id;
         }
         self.pools[pool].insert(id, &mut self.blocks[id]);
+    }
+
+    /// The number of a new segment.
+    pub(crate) fn number_segment(&mut self) -> u32 {
+        self.segments_made = self.segments_made.wrapping_add(1);
+        self.segments_made
     }
 
     /// Whether the pool's blocks are always handed out whole.

@@ -17,8 +17,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::failure::Failure;
-
 /// Device memory for training runs: replay allocation traces under any allocator policy.
 #[derive(Debug, Parser)]
 #[command(name = "freeboard", version, about, max_term_width = 100)]

@@ -34,15 +34,19 @@ impl Policy {
 
     /// The policy with the settings of an option string; warnings go to standard error.
     pub(crate) fn config(self, settings: &str, fraction: Option<f64>) -> Result<Config, Failure> {
-        let mut config = self.base().parse_onto(settings)?.config;
-        if let Some(fraction) = fraction {
-            config = config.with_memory_fraction(fraction)?;
-        }
-        // Parsed again onto the final settings, so that no warning is out of date.
-        for warning in config.clone().parse_onto(settings)?.warnings {
+        let parsed = self.base().parse_onto(settings)?;
+        let limited = match fraction {
+            Some(fraction) => parsed.config.clone().with_memory_fraction(fraction)?,
+            None => parsed.config.clone(),
+        };
+        // Some settings need a fraction: look at both together.
+        let inert = limited.inert_settings();
+        let outdated = parsed.config.inert_settings();
+        let others = parsed.warnings.iter().filter(|warning| !outdated.contains(warning));
+        for warning in others.chain(&inert) {
             eprintln!("freeboard: --conf: warning: {warning}");
         }
-        Ok(config)
+        Ok(parsed.config)
     }
 }
 
@@ -72,7 +76,9 @@ impl PolicyArguments {
     pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
         let policy = Policy::choose(self.policy, self.conf.is_some());
         let config = policy.config(self.conf.as_deref().unwrap_or(""), self.fraction)?;
-        Ok(RunOptions::new(config, check_capacity(self.capacity)?).event_lag(self.event_lag))
+        Ok(RunOptions::new(config, check_capacity(self.capacity)?)
+            .fraction(self.fraction)
+            .event_lag(self.event_lag))
     }
 }
 
@@ -92,7 +98,8 @@ pub(crate) fn check_capacity(capacity: Bytes) -> Result<Bytes, Failure> {
 /// Writes a value as JSON to standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut output, value).map_err(io::Error::from)
+    serde_json::to_writer_pretty(&mut output, value)
+        .map_err(io::Error::from)
         .and_then(|()| writeln!(output))
         .map_err(|error| Failure::write("to standard output", error))
 }

@@ -28,8 +28,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let options = arguments.policy.options()?;
     let trace = Trace::read(&arguments.trace)?;
     let threads = usize::try_from(arguments.threads).unwrap_or(1);
-    let timing =
-        timing::time(&trace, &options.config, options.capacity, arguments.loops, threads)?;
+    let timing = timing::time(&trace, &options.config, options.capacity, arguments.loops, threads)?;
     let line = serde_json::to_string(&timing).map_err(|error| Failure::Usage(error.to_string()))?;
     print(&format!("{line}\n"))?;
     Ok(Outcome::Survived)

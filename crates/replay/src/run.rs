@@ -17,6 +17,9 @@ pub struct RunOptions {
     pub config: Config,
     /// The device's memory.
     pub capacity: Bytes,
+    /// The part of the device's memory the allocator may hold, set after it was made, as
+    /// `set_per_process_memory_fraction` does. Default: what the settings say.
+    pub fraction: Option<f64>,
     /// How many operations later a recorded event is done. Default: 0, at once.
     pub event_lag: u64,
     /// Whether the trace goes on after a request ran out of memory, without that request's memory.
@@ -29,7 +32,14 @@ impl RunOptions {
     /// A run under `config` on a device of `capacity`.
     #[must_use]
     pub const fn new(config: Config, capacity: Bytes) -> Self {
-        Self { config, capacity, event_lag: 0, keep_going: false, samples: 0 }
+        Self { config, capacity, fraction: None, event_lag: 0, keep_going: false, samples: 0 }
+    }
+
+    /// With a limit set after the allocator was made.
+    #[must_use]
+    pub const fn fraction(mut self, fraction: Option<f64>) -> Self {
+        self.fraction = fraction;
+        self
     }
 
     /// With recorded events done `operations` later.
@@ -155,6 +165,11 @@ pub fn run(trace: &Trace, options: &RunOptions) -> Result<Run, RunError> {
     });
     let allocator = CachingAllocator::new(&device, options.config.clone())
         .map_err(|error| RunError::Allocator { line: 0, error })?;
+    if let Some(fraction) = options.fraction {
+        allocator
+            .set_memory_fraction(fraction)
+            .map_err(|error| RunError::Allocator { line: 0, error: error.into() })?;
+    }
     let mut replay = Replay {
         allocator: &allocator,
         held: std::iter::repeat_with(|| None).take(trace.slots as usize).collect(),

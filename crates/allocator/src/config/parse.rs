@@ -454,7 +454,8 @@ impl Setting {
                 .filter(|n| *n == 0 || n.is_power_of_two())
                 .ok_or_else(|| self.refuse("MiB:divisions, each division 0 or a power of two"))?;
             if size == ">" {
-                table[last.unwrap_or(0)..].fill(divisions);
+                // From the interval behind the last one named, or behind the first.
+                table[last.map_or(1, |last| last + 1)..].fill(divisions);
                 continue;
             }
             let size = size.parse::<u64>().ok().filter(|n| n.is_power_of_two());

@@ -7,17 +7,17 @@ use freeboard_units::Bytes;
 pub(crate) struct LimitPolicy {
     /// Set only by a fraction below 1, as in `PyTorch`.
     pub(crate) allowed: Option<Bytes>,
-    /// Whether a request over the limit (or over the whole device) is refused without asking.
-    pub(crate) reject_early: bool,
+    /// Refuse, without asking the device, requests that would exceed this part of its memory: the
+    /// fraction at the start, or 1. A fraction set later does not change it, in `PyTorch` neither.
+    early: Option<f64>,
 }
 
 impl LimitPolicy {
+    pub(crate) fn new(reject_early: bool, fraction: Option<f64>) -> Self {
+        Self { allowed: None, early: reject_early.then(|| fraction.unwrap_or(1.0)) }
+    }
+
     /// The limit for a part of `total` bytes, less what is held outside the allocator.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a part of a size is a size"
-    )]
     pub(crate) fn set_fraction(&mut self, fraction: Option<f64>, total: Bytes, outside: Bytes) {
         self.allowed = fraction
             .filter(|fraction| *fraction < 1.0)
@@ -31,8 +31,17 @@ impl LimitPolicy {
 
     /// Whether a request for `more` bytes is refused before the device is asked.
     pub(crate) fn rejects(&self, held: Bytes, more: Bytes, total: Bytes) -> bool {
-        self.reject_early && held.saturating_add(more) > self.allowed.unwrap_or(total)
+        self.early.is_some_and(|part| held.saturating_add(more) > part_of(total, part))
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a part of a size is a size"
+)]
+fn part_of(total: Bytes, fraction: f64) -> Bytes {
+    Bytes::new((fraction * total.as_f64()) as u64)
 }
 
 #[cfg(test)]
@@ -41,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_fraction_below_one_limits_and_counts_what_is_held_outside() {
-        let mut limit = LimitPolicy { allowed: None, reject_early: false };
+        let mut limit = LimitPolicy::new(false, None);
         assert!(limit.allows(Bytes::gib(80), Bytes::gib(80)));
         limit.set_fraction(Some(1.0), Bytes::gib(80), Bytes::ZERO);
         assert_eq!(limit.allowed, None);

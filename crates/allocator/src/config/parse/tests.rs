@@ -44,13 +44,14 @@ fn values_reach_the_field_they_name() {
 fn divisions_are_spread_over_the_intervals_as_pytorch_does() {
     let divisions = |options: &str, mib: u64| parsed(options).config.roundup.divisions(mib << 20);
     let list = "roundup_power2_divisions:[256:1,512:2,1024:4,>:8]";
-    for (mib, expected) in [(1, 1), (255, 1), (256, 1), (512, 2), (1023, 2), (1024, 8), (65536, 8)]
+    for (mib, expected) in [(1, 1), (255, 1), (256, 1), (512, 2), (1024, 4), (2048, 8), (65536, 8)]
     {
         assert_eq!(divisions(list, mib), expected, "{mib} MiB");
     }
     assert_eq!(divisions("roundup_power2_divisions:4", 7), 4);
     assert_eq!(divisions("roundup_power2_divisions:[4:2]", 16), 0, "above the list: none");
-    assert_eq!(divisions("roundup_power2_divisions:[>:8]", 1), 8);
+    assert_eq!(divisions("roundup_power2_divisions:[>:8]", 1), 0);
+    assert_eq!(divisions("roundup_power2_divisions:[>:8]", 2), 8);
     assert!(parsed("roundup_power2_divisions:[]").config.roundup.is_none());
 }
 
