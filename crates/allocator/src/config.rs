@@ -41,8 +41,8 @@ pub struct Config {
     /// Blocks of at least this size are never split (`max_split_size_mb`). Default: no limit.
     pub max_split_size: Option<Bytes>,
     /// How much larger than the request an unsplit oversize block may be
-    /// (`max_non_split_rounding_mb`). Default: 20 MiB.
-    pub max_non_split_rounding: Bytes,
+    /// (`max_non_split_rounding_mb`). Default: the large segment size.
+    pub max_non_split_rounding: Option<Bytes>,
     /// Rounding of sizes to fractions of powers of two (`roundup_power2_divisions`).
     /// Default: to multiples of 512 bytes only.
     pub roundup: Roundup,
@@ -132,7 +132,7 @@ impl Config {
             expandable_segments_reserve: None,
             large_segment_size: Bytes::mib(20),
             max_split_size: None,
-            max_non_split_rounding: Bytes::mib(20),
+            max_non_split_rounding: None,
             roundup: Roundup::NONE,
             garbage_collection_threshold: None,
             garbage_collection_without_fraction: false,
@@ -172,7 +172,7 @@ impl Config {
             let key = "max_non_split_rounding_mb";
             return Err(ConfigError::out_of_range(key, size, "at least 20 MiB"));
         }
-        self.max_non_split_rounding = size;
+        self.max_non_split_rounding = Some(size);
         Ok(self)
     }
 

@@ -83,7 +83,7 @@ impl<D: Device> State<D> {
         config.check()?;
         let split = SplitPolicy {
             max_split: config.max_split_size.unwrap_or(Bytes::MAX),
-            max_rounding: config.max_non_split_rounding,
+            max_rounding: config.max_non_split_rounding.unwrap_or(config.large_segment_size),
             expandable: config.expandable_segments,
         };
         let threshold = config.garbage_collection_threshold;

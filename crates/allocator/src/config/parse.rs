@@ -154,8 +154,7 @@ impl Config {
                 conflict: format!("must be at least the large segment size of {large}"),
             });
         }
-        // The default is not checked against a larger segment size, in PyTorch neither.
-        if self.max_non_split_rounding < large && self.max_non_split_rounding != Bytes::mib(20) {
+        if self.max_non_split_rounding.is_some_and(|rounding| rounding < large) {
             return Err(ConfigError::Contradiction {
                 key: "max_non_split_rounding_mb".into(),
                 conflict: format!("must be at least the large segment size of {large}"),
@@ -201,7 +200,7 @@ impl Config {
                  ranges from serving smaller requests. Leave it out",
             );
         }
-        if self.max_non_split_rounding != Bytes::mib(20) && self.max_split_size.is_none() {
+        if self.max_non_split_rounding.is_some() && self.max_split_size.is_none() {
             warn("max_non_split_rounding_mb", "has no effect without max_split_size_mb");
         }
         if self.expandable_segments_reserve.is_some() && !self.expandable_segments {

@@ -41,7 +41,8 @@ impl LimitPolicy {
     reason = "a part of a size is a size"
 )]
 fn part_of(total: Bytes, fraction: f64) -> Bytes {
-    Bytes::new((fraction * total.as_f64()) as u64)
+    // To the nearest byte: 0.7 of a whole number of pages is not to lose its last page.
+    Bytes::new((fraction * total.as_f64()).round() as u64)
 }
 
 #[cfg(test)]

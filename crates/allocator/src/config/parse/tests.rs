@@ -28,7 +28,7 @@ fn values_reach_the_field_they_name() {
     )
     .config;
     assert_eq!(config.max_split_size, Some(Bytes::mib(200)));
-    assert_eq!(config.max_non_split_rounding, Bytes::mib(64));
+    assert_eq!(config.max_non_split_rounding, Some(Bytes::mib(64)));
     assert_eq!(config.large_segment_size, Bytes::mib(40));
     assert_eq!(config.garbage_collection_threshold, Some(0.8));
     assert_eq!(config.memory_fraction, Some(0.5));
