@@ -21,7 +21,7 @@ impl LimitPolicy {
     pub(crate) fn set_fraction(&mut self, fraction: Option<f64>, total: Bytes, outside: Bytes) {
         self.allowed = fraction
             .filter(|fraction| *fraction < 1.0)
-            .map(|fraction| Bytes::new((fraction * total.as_f64()) as u64).saturating_sub(outside));
+            .map(|fraction| part_of(total, fraction).saturating_sub(outside));
     }
 
     /// Whether `more` bytes on top of `held` stay within the limit.
