@@ -11,6 +11,7 @@ use freeboard_units::{Address, Bytes, StreamId};
 use crate::allocator::CachingAllocator;
 use crate::block::BlockId;
 use crate::error::Error;
+use crate::request::Grant;
 
 /// An allocation that borrows its allocator: the cheapest handle.
 pub type Borrowed<'a, D> = Allocation<D, &'a CachingAllocator<D>>;
@@ -30,9 +31,7 @@ pub struct Allocation<D: Device, R: Deref<Target = CachingAllocator<D>> = Arc<Ca
 {
     allocator: R,
     address: Address,
-    requested: Bytes,
     size: Bytes,
-    stream: StreamId,
     /// None for an empty allocation, and once ownership has moved on.
     block: BlockId,
     device: PhantomData<fn() -> D>,
@@ -40,15 +39,9 @@ pub struct Allocation<D: Device, R: Deref<Target = CachingAllocator<D>> = Arc<Ca
 
 impl<D: Device, R: Deref<Target = CachingAllocator<D>>> Allocation<D, R> {
     #[inline]
-    pub(crate) fn new(
-        allocator: R,
-        granted: Option<crate::request::Grant>,
-        requested: Bytes,
-        stream: StreamId,
-    ) -> Self {
-        let (block, address, size) = granted
-            .map_or((BlockId::NONE, Address::NULL, Bytes::ZERO), |g| (g.block, g.address, g.size));
-        Self { allocator, address, requested, size, stream, block, device: PhantomData }
+    pub(crate) const fn new(allocator: R, granted: Grant) -> Self {
+        let Grant { block, address, size } = granted;
+        Self { allocator, address, size, block, device: PhantomData }
     }
 
     /// Where it begins, at a multiple of 512 bytes; [`Address::NULL`] if it has no bytes.
@@ -57,22 +50,22 @@ impl<D: Device, R: Deref<Target = CachingAllocator<D>>> Allocation<D, R> {
         self.address
     }
 
-    /// Bytes asked for.
-    #[must_use]
-    pub const fn requested(&self) -> Bytes {
-        self.requested
-    }
-
     /// Bytes that may be used: what was asked for, rounded up.
     #[must_use]
     pub const fn size(&self) -> Bytes {
         self.size
     }
 
-    /// The stream it belongs to.
+    /// Bytes asked for. Takes the allocator's lock.
     #[must_use]
-    pub const fn stream(&self) -> StreamId {
-        self.stream
+    pub fn requested(&self) -> Bytes {
+        self.allocator.look_up(self.block).map_or(Bytes::ZERO, |(requested, _)| requested)
+    }
+
+    /// The stream it belongs to; the default stream if it is empty. Takes the allocator's lock.
+    #[must_use]
+    pub fn stream(&self) -> StreamId {
+        self.allocator.look_up(self.block).map_or(StreamId::DEFAULT, |(_, stream)| stream)
     }
 
     /// Its allocator.
@@ -118,9 +111,7 @@ impl<D: Device, R: Deref<Target = CachingAllocator<D>>> fmt::Debug for Allocatio
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Allocation")
             .field("address", &format_args!("{}", self.address))
-            .field("requested", &self.requested)
             .field("size", &self.size)
-            .field("stream", &self.stream)
             .finish_non_exhaustive()
     }
 }

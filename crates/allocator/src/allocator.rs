@@ -79,8 +79,11 @@ impl<D: Device> CachingAllocator<D> {
     /// [`Error::Device`] when the device fails. The allocator is as it was before.
     #[inline]
     pub fn allocate(&self, bytes: Bytes, stream: StreamId) -> Result<Borrowed<'_, D>, Error> {
-        let granted = if bytes.is_zero() { None } else { Some(self.grant(bytes, stream)?) };
-        Ok(Allocation::new(self, granted, bytes, stream))
+        let mut state = self.state.lock();
+        match state.try_cached(bytes, stream) {
+            Some(granted) => Ok(Allocation::new(self, granted)),
+            None => Ok(Allocation::new(self, self.grant_slowly(state, bytes, stream)?)),
+        }
     }
 
     /// As [`allocate`](Self::allocate), with a handle that keeps the allocator alive.
@@ -92,25 +95,16 @@ impl<D: Device> CachingAllocator<D> {
         bytes: Bytes,
         stream: StreamId,
     ) -> Result<Allocation<D>, Error> {
-        let granted = if bytes.is_zero() { None } else { Some(self.grant(bytes, stream)?) };
-        Ok(Allocation::new(Arc::clone(self), granted, bytes, stream))
-    }
-
-    /// The first rungs of the ladder: what other streams have finished with, then reuse.
-    #[inline]
-    fn grant(&self, asked: Bytes, stream: StreamId) -> Result<Grant, Error> {
         let mut state = self.state.lock();
-        if state.has_pending() {
-            self.state.slowly(&mut state, State::collect)?;
-        }
-        let request = state.request(asked, stream)?;
-        match state.reuse(&request) {
-            Some(block) => Ok(state.hand_out(&request, block)),
-            None => self.grant_slowly(state, asked, stream),
-        }
+        let granted = match state.try_cached(bytes, stream) {
+            Some(granted) => granted,
+            None => self.grant_slowly(state, bytes, stream)?,
+        };
+        Ok(Allocation::new(Arc::clone(self), granted))
     }
 
-    /// Asks the program for memory, then climbs the rest of the ladder.
+    /// Walks down the ladder: what other streams have finished with, reuse, asking the program, and
+    /// then everything that takes a driver call.
     #[cold]
     fn grant_slowly<'a>(
         &'a self,
@@ -118,18 +112,25 @@ impl<D: Device> CachingAllocator<D> {
         asked: Bytes,
         stream: StreamId,
     ) -> Result<Grant, Error> {
+        if asked.is_zero() {
+            return Ok(Grant::EMPTY);
+        }
+        if state.has_pending() {
+            self.state.slowly(&mut state, State::collect)?;
+        }
+        let mut request = state.request(asked, stream)?;
+        if let Some(block) = state.reuse(&request) {
+            return Ok(state.hand_out(&request, block));
+        }
         if self.has_callbacks.load(Ordering::Relaxed) {
             drop(state);
             let freed = self.ask_callbacks();
             state = self.state.lock();
-            if freed {
-                let request = state.request(asked, stream)?;
-                if let Some(block) = state.reuse(&request) {
-                    return Ok(state.hand_out(&request, block));
-                }
+            request = state.request(asked, stream)?; // pools may have changed meanwhile
+            if freed && let Some(block) = state.reuse(&request) {
+                return Ok(state.hand_out(&request, block));
             }
         }
-        let request = state.request(asked, stream)?;
         let outcome = self.state.slowly(&mut state, |state| state.acquire(&request));
         drop(state);
         if let Err(Error::OutOfMemory(report)) = &outcome {
@@ -190,15 +191,19 @@ impl<D: Device> CachingAllocator<D> {
     /// As [`free_raw`](Self::free_raw).
     pub fn claim(&self, address: Address) -> Result<Borrowed<'_, D>, Error> {
         if address.is_null() {
-            return Ok(Allocation::new(self, None, Bytes::ZERO, StreamId::DEFAULT));
+            return Ok(Allocation::new(self, Grant::EMPTY));
         }
         let mut state = self.state.lock();
         let block = state.withdraw(address)?;
-        let granted = &state.blocks[block];
-        let (size, requested) = (granted.size, granted.requested);
-        let stream = state.streams.id(granted.stream);
-        drop(state);
-        Ok(Allocation::new(self, Some(Grant { block, address, size }), requested, stream))
+        let size = state.blocks[block].size;
+        Ok(Allocation::new(self, Grant { block, address, size }))
+    }
+
+    /// What was asked for, and on which stream.
+    pub(crate) fn look_up(&self, block: BlockId) -> Option<(Bytes, StreamId)> {
+        let state = self.state.lock();
+        let found = block.is_some().then(|| &state.blocks[block])?;
+        Some((found.requested, state.streams.id(found.stream)))
     }
 
     /// As [`Allocation::record_use`], by address.

@@ -46,6 +46,9 @@ pub(crate) enum BlockState {
 pub(crate) struct Block {
     pub(crate) address: Address,
     pub(crate) size: Bytes,
+    /// Where it comes among all blocks: segments in the order they were made, one after the other,
+    /// then by address. Never 0.
+    pub(crate) place: u64,
     /// What the caller asked for, before rounding; zero unless allocated or pending.
     pub(crate) requested: Bytes,
     /// The pool's search count when the block became free: its age is the difference to now.
@@ -53,8 +56,6 @@ pub(crate) struct Block {
     /// Neighbours in address order within the segment.
     pub(crate) prev: BlockId,
     pub(crate) next: BlockId,
-    /// Its segment's number, in the order segments were made.
-    pub(crate) segment: u32,
     /// The expandable segment it lies in, or [`NO_EXPANDABLE`].
     pub(crate) expandable: u32,
     /// Events that must pass before a pending block is free.
@@ -74,8 +75,8 @@ pub(crate) const NO_EXPANDABLE: u32 = u32::MAX;
 impl Block {
     /// Its place among free blocks.
     #[inline]
-    pub(crate) fn key(&self) -> Key {
-        Key::new(self.size, self.segment, self.address)
+    pub(crate) const fn key(&self) -> Key {
+        Key { size: self.size, place: self.place }
     }
 
     pub(crate) const fn is_split(&self) -> bool {

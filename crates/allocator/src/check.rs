@@ -40,6 +40,7 @@ impl<D: Device> State<D> {
                 let next = &self.blocks[block.next];
                 ensure!(next.prev == id, "{id:?}: its next block does not know it");
                 ensure!(block.end() == next.address, "{id:?}: a gap or overlap behind it");
+                ensure!(block.place + block.size.get() == next.place, "{id:?}: out of place");
                 ensure!(
                     (block.pool, block.stream, block.expandable)
                         == (next.pool, next.stream, next.expandable),

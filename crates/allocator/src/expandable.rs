@@ -36,7 +36,7 @@ impl<D: Device> State<D> {
             let Some(next) = list.at_least(best.key.next()) else {
                 return best;
             };
-            if next.size() + self.room_behind(next.block) >= best.size() + room {
+            if next.key.size + self.room_behind(next.block) >= best.key.size + room {
                 return best;
             }
             best = next;
@@ -145,7 +145,7 @@ impl<D: Device> State<D> {
             self.expandable.len() - 1
         });
         self.expandable[number] = Some(ExpandableSegment::new(range, page));
-        let segment = self.number_segment();
+        let place = self.place_segment(size);
         let pool = &mut self.pools[usize::from(request.pool)];
         pool.segments += 1;
         let id = self.blocks.insert(Block {
@@ -155,7 +155,7 @@ impl<D: Device> State<D> {
             free_since: 0,
             prev: BlockId::NONE,
             next: BlockId::NONE,
-            segment,
+            place,
             expandable: u32::try_from(number).expect("fewer segments than blocks"),
             events: 0,
             pool: request.pool,
@@ -222,6 +222,7 @@ impl<D: Device> State<D> {
         let rest = Block {
             address: block.address + size,
             size: block.size - size,
+            place: block.place + size.get(),
             state,
             ..block.clone()
         };
@@ -292,6 +293,7 @@ impl<D: Device> State<D> {
         }
         let block = &mut self.blocks[id];
         block.address = range.start();
+        block.place += before.get();
         block.size = range.size();
         block.state = BlockState::Unmapped;
         for neighbour in [self.blocks[id].prev, self.blocks[id].next] {

@@ -5,8 +5,11 @@
 //! anything: finding the best fit looks at one shelf, or at the first one above it. A shelf is a
 //! sorted run of entries; a long shelf is cut into runs of at most [`RUN`] entries, so that no
 //! operation moves more than one run. Entries carry the whole key, so searching touches no block.
+//!
+//! The block that came last is kept apart from the shelves. What is cut off a block, and what
+//! merges with its neighbour, is most often the next to be cut or merged: it never reaches a shelf.
 
-use freeboard_units::{Address, Bytes};
+use freeboard_units::Bytes;
 
 use crate::block::BlockId;
 
@@ -18,44 +21,30 @@ const UNIT_SHIFT: u32 = 9;
 /// Shelves per power of two are `1 << STEP_BITS`.
 const STEP_BITS: u32 = 4;
 
-/// Where a free block stands in the order: its size in units of 512 bytes, its segment's number, and
-/// its address in units, one after the other in 128 bits, so that comparing is two instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key(u128);
-
-/// Bits of an address in units: enough for the 57 bits that machines have.
-const PLACE_BITS: u32 = 48;
-const SEGMENT_BITS: u32 = 32;
+/// Where a free block stands in the order: by size, then by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) size: Bytes,
+    /// See [`Block::place`](crate::block::Block::place).
+    pub(crate) place: u64,
+}
 
 impl Key {
-    #[inline]
-    pub(crate) fn new(size: Bytes, segment: u32, address: Address) -> Self {
-        let place = u128::from(address.get() >> UNIT_SHIFT);
-        let segment = u128::from(segment) << PLACE_BITS;
-        Self(u128::from(size.get() >> UNIT_SHIFT) << (PLACE_BITS + SEGMENT_BITS) | segment | place)
-    }
-
     /// Before every block of `size`, behind every smaller one.
     #[inline]
-    pub(crate) fn from_size(size: Bytes) -> Self {
-        Self::new(size, 0, Address::NULL)
+    pub(crate) const fn from_size(size: Bytes) -> Self {
+        Self { size, place: 0 }
     }
 
     /// Right behind `self`.
-    #[inline]
-    pub(crate) fn next(self) -> Self {
-        Self(self.0 + 1)
+    pub(crate) const fn next(self) -> Self {
+        Self { size: self.size, place: self.place + 1 }
     }
 
+    /// One number to compare, in two instructions and without a branch.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "48 bits are left")]
-    fn units(self) -> u64 {
-        (self.0 >> (PLACE_BITS + SEGMENT_BITS)) as u64
-    }
-
-    #[inline]
-    pub(crate) fn size(self) -> Bytes {
-        Bytes::new(self.units() << UNIT_SHIFT)
+    pub(crate) fn rank(self) -> u128 {
+        u128::from(self.size.get()) << 64 | u128::from(self.place)
     }
 }
 
@@ -67,10 +56,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    #[inline]
-    pub(crate) fn size(&self) -> Bytes {
-        self.key.size()
-    }
+    /// No block: before every key that is looked for.
+    const NONE: Self = Self { key: Key { size: Bytes::ZERO, place: 0 }, block: BlockId::NONE };
 }
 
 /// A shelf: `first` holds the smallest keys; `rest` exists only where one run is not enough.
@@ -82,8 +69,10 @@ struct Shelf {
 }
 
 /// The free blocks of one stream in one pool.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct FreeList {
+    /// The block that came last, or [`Entry::NONE`].
+    latest: Entry,
     /// One bit per word of `words` that is not zero.
     summary: u64,
     /// One bit per shelf that holds anything.
@@ -92,11 +81,17 @@ pub(crate) struct FreeList {
     shelves: Vec<Shelf>,
 }
 
+impl Default for FreeList {
+    fn default() -> Self {
+        Self { latest: Entry::NONE, summary: 0, words: [0; SHELVES / 64], shelves: Vec::new() }
+    }
+}
+
 /// The shelf for a size: exact below 32 units, then sixteen per power of two.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "capped at the last shelf")]
 fn shelf_of(key: Key) -> usize {
-    let units = key.units();
+    let units = key.size.get() >> UNIT_SHIFT;
     let octave = (63 - (units | 1).leading_zeros()).max(STEP_BITS) - STEP_BITS;
     let step = (units >> octave) as usize;
     ((octave << STEP_BITS) as usize + step).min(SHELVES - 1)
@@ -106,6 +101,14 @@ impl FreeList {
     /// Adds a block that is not yet there.
     #[inline]
     pub(crate) fn insert(&mut self, entry: Entry) {
+        if self.latest.block.is_some() {
+            self.shelve(self.latest);
+        }
+        self.latest = entry;
+    }
+
+    #[inline(never)]
+    fn shelve(&mut self, entry: Entry) {
         if self.shelves.is_empty() {
             self.shelves.resize_with(SHELVES, Shelf::default);
         }
@@ -121,6 +124,15 @@ impl FreeList {
     /// When it is not there: the books are broken.
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) {
+        if self.latest.key == key {
+            self.latest = Entry::NONE;
+        } else {
+            self.unshelve(key);
+        }
+    }
+
+    #[inline(never)]
+    fn unshelve(&mut self, key: Key) {
         let index = shelf_of(key);
         let shelf = &mut self.shelves[index];
         shelf.remove(key);
@@ -136,6 +148,20 @@ impl FreeList {
     /// The first block that is not before `key`, if there is one.
     #[inline]
     pub(crate) fn at_least(&self, key: Key) -> Option<Entry> {
+        let latest_fits = self.latest.key.rank() >= key.rank();
+        if self.summary == 0 {
+            return latest_fits.then_some(self.latest);
+        }
+        match self.shelved_at_least(key) {
+            Some(shelved) if !latest_fits || shelved.key.rank() < self.latest.key.rank() => {
+                Some(shelved)
+            }
+            _ => latest_fits.then_some(self.latest),
+        }
+    }
+
+    #[inline(never)]
+    fn shelved_at_least(&self, key: Key) -> Option<Entry> {
         let index = shelf_of(key);
         if self.words[index / 64] >> (index % 64) & 1 == 1
             && let Some(entry) = self.shelves[index].at_least(key)
@@ -146,16 +172,15 @@ impl FreeList {
         self.occupied_from(index + 1).map(|index| self.shelves[index].first[0])
     }
 
-    /// Every entry, smallest first.
+    /// Every entry, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.shelves.iter().flat_map(|shelf| shelf.runs().flatten())
+        let latest = Some(&self.latest).filter(|latest| latest.block.is_some());
+        latest.into_iter().chain(self.shelves.iter().flat_map(|shelf| shelf.runs().flatten()))
     }
 
     /// The largest block.
     pub(crate) fn largest(&self) -> Option<Entry> {
-        let word = 63_u32.checked_sub(self.summary.leading_zeros())? as usize;
-        let index = word * 64 + 63 - self.words[word].leading_zeros() as usize;
-        self.shelves[index].runs().last()?.last().copied()
+        self.iter().max_by_key(|entry| entry.key.rank()).copied()
     }
 
     /// Bytes of host memory it takes.
@@ -207,9 +232,9 @@ impl Shelf {
     #[inline]
     fn at_least(&self, key: Key) -> Option<Entry> {
         if let Some(rest) = &self.rest
-            && self.first.last().is_none_or(|last| last.key < key)
+            && self.first.last().is_none_or(|last| last.key.rank() < key.rank())
         {
-            let run = rest.partition_point(|run| run[run.len() - 1].key < key);
+            let run = rest.partition_point(|run| run[run.len() - 1].key.rank() < key.rank());
             return rest.get(run).map(|run| run[position(run, key)]);
         }
         self.first.get(position(&self.first, key)).copied()
@@ -218,7 +243,7 @@ impl Shelf {
     /// The run that holds `key` or would: 0 is `first`, n is `rest[n - 1]`.
     fn run_for(&self, key: Key) -> usize {
         let rest = self.rest.as_deref().map_or(&[][..], Vec::as_slice);
-        rest.partition_point(|run| run[0].key <= key)
+        rest.partition_point(|run| run[0].key.rank() <= key.rank())
     }
 
     fn run_mut(&mut self, index: usize) -> &mut Vec<Entry> {
@@ -263,7 +288,7 @@ impl Shelf {
 
 #[inline]
 fn position(run: &[Entry], key: Key) -> usize {
-    run.partition_point(|entry| entry.key < key)
+    run.partition_point(|entry| entry.key.rank() < key.rank())
 }
 
 #[inline]

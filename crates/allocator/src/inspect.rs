@@ -84,7 +84,7 @@ impl<D: Device> State<D> {
         let fits = |size| self.split.may_serve(size, size);
         let cached = own.and_then(|own| large.list(own)).map_or(Bytes::ZERO, |list| {
             list.iter()
-                .map(|entry| entry.size())
+                .map(|entry| entry.key.size)
                 .filter(|size| fits(*size))
                 .max()
                 .unwrap_or_default()
@@ -105,7 +105,7 @@ impl<D: Device> State<D> {
         };
         let small = own
             .and_then(|own| self.pools[Class::Small as usize].list(own)?.largest())
-            .map_or(Bytes::ZERO, |entry| entry.size().min(Bytes::mib(1)));
+            .map_or(Bytes::ZERO, |entry| entry.key.size.min(Bytes::mib(1)));
         let grown = if !self.split.expandable && grown < self.config.large_segment_size {
             // Between 1 and 10 MiB a whole large segment is needed.
             if grown >= Bytes::mib(10) { grown } else { grown.min(Bytes::mib(1)) }

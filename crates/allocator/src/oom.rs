@@ -197,7 +197,9 @@ impl<D: Device> State<D> {
             allocated: sum(|place| place.allocated),
             pending: sum(|place| place.pending),
             cached: sum(|place| place.free),
-            largest_free: own.and_then(|list| list.largest()).map_or(Bytes::ZERO, |e| e.size()),
+            largest_free: own
+                .and_then(|list| list.largest())
+                .map_or(Bytes::ZERO, |entry| entry.key.size),
             places,
         };
         tracing::warn!(requested = %report.requested, free = ?report.free, "out of memory");

@@ -142,7 +142,7 @@ impl<D: Device> State<D> {
         let block = &mut self.blocks[id];
         block.events -= 1;
         if block.events == 0 && !block.used_elsewhere {
-            self.free_block(id);
+            self.complete(id);
         }
     }
 
@@ -152,7 +152,7 @@ impl<D: Device> State<D> {
             self.record_events(id)?;
             self.deferred.remove(0);
             if self.blocks[id].events == 0 {
-                self.free_block(id);
+                self.complete(id);
             }
         }
         Ok(())

@@ -35,9 +35,14 @@ impl Pool {
         block.free_since = self.searches;
         let stream = usize::from(block.stream);
         if stream >= self.free.len() {
-            self.free.resize_with(stream + 1, FreeList::default);
+            self.add_lists(stream + 1);
         }
         self.free[stream].insert(Entry { key: block.key(), block: id });
+    }
+
+    #[cold]
+    fn add_lists(&mut self, streams: usize) {
+        self.free.resize_with(streams, FreeList::default);
     }
 
     /// Takes a free block out of its list.
@@ -62,15 +67,17 @@ impl Pool {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Streams {
     ids: Vec<StreamId>,
-    last: u16,
+    /// The one looked up last.
+    last: StreamId,
+    last_number: u16,
 }
 
 impl Streams {
     /// The number of a stream; `None` when there are 65,535 already.
     #[inline]
     pub(crate) fn number(&mut self, stream: StreamId) -> Option<u16> {
-        if self.ids.get(usize::from(self.last)) == Some(&stream) {
-            return Some(self.last);
+        if self.last == stream && !self.ids.is_empty() {
+            return Some(self.last_number);
         }
         self.look_up(stream)
     }
@@ -81,7 +88,7 @@ impl Streams {
         if place == self.ids.len() {
             self.ids.push(stream);
         }
-        self.last = number;
+        (self.last, self.last_number) = (stream, number);
         Some(number)
     }
 

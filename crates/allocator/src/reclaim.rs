@@ -74,16 +74,17 @@ impl<D: Device> State<D> {
         }
         let mut oversize: Vec<_> = list
             .iter()
-            .filter(|entry| entry.size() < wanted && self.split.is_oversize(entry.size()))
+            .filter(|entry| entry.key.size < wanted && self.split.is_oversize(entry.key.size))
             .filter(|entry| whole(entry.block))
             .copied()
             .collect();
+        oversize.sort_unstable_by_key(|entry| entry.key.rank());
         let mut released = Bytes::ZERO;
         while released < wanted
             && let Some(entry) = oversize.pop()
         {
             self.release_segment(entry.block)?;
-            released += entry.size();
+            released += entry.key.size;
         }
         self.ledger.stalls += i64::from(!released.is_zero());
         Ok(released >= wanted)

@@ -5,35 +5,42 @@ use freeboard_units::Bytes;
 
 use crate::block::{BlockId, BlockState};
 use crate::state::State;
+use crate::stats::Class;
 
 impl<D: Device> State<D> {
     /// Takes an allocation back. It is free at once, or once other streams are done with it.
     #[inline]
     pub(crate) fn release(&mut self, id: BlockId) {
-        let block = &mut self.blocks[id];
+        let block = &self.blocks[id];
         assert!(block.state == BlockState::Allocated, "an allocation is freed once");
-        let (size, pool) = (block.size, usize::from(block.pool));
-        let class = self.pools[pool].class;
-        self.ledger.free_requested(class, size);
+        let (size, class) = (block.size, self.pools[usize::from(block.pool)].class);
         if self.split.is_oversize(size) {
             self.ledger.oversize_allocations.down(1);
         }
         if block.used_elsewhere {
+            self.ledger.pending(class, size);
             return self.await_uses(id);
         }
-        self.free_block(id);
+        self.ledger.freed(class, size, block.requested);
+        self.free_block(id, class);
     }
 
-    /// Puts a block that no stream uses any more into its free list.
+    /// Puts a block into its free list that was pending until now.
+    pub(crate) fn complete(&mut self, id: BlockId) {
+        let block = &self.blocks[id];
+        let class = self.pools[usize::from(block.pool)].class;
+        self.ledger.completed(class, block.size, block.requested);
+        self.free_block(id, class);
+    }
+
+    /// Puts a block that nobody uses any more into its free list, merged with its neighbours.
     #[inline]
-    pub(crate) fn free_block(&mut self, id: BlockId) {
+    fn free_block(&mut self, id: BlockId, class: Class) {
         let block = &mut self.blocks[id];
         block.state = BlockState::Free;
-        let (size, requested) = (block.size, block.requested);
         block.requested = Bytes::ZERO;
         let (prev, next) = (block.prev, block.next);
         let (pool, fixed) = (usize::from(block.pool), !block.is_expandable());
-        let class = self.pools[pool].class;
 
         let (mut blocks, mut bytes) = (0, 0);
         for neighbour in [prev, next] {
@@ -55,7 +62,6 @@ impl<D: Device> State<D> {
             }
             self.ledger.inactive_split_bytes.by(class, bytes);
         }
-        self.ledger.free_completed(class, size, requested);
     }
 
     /// Merges a neighbour into `id` if both are free, or both are unmapped; `id` itself is in no
@@ -66,8 +72,8 @@ impl<D: Device> State<D> {
             return None;
         }
         let other = &self.blocks[neighbour];
-        let (size, address, outer_prev, outer_next) =
-            (other.size, other.address, other.prev, other.next);
+        let (size, address, place) = (other.size, other.address, other.place);
+        let (outer_prev, outer_next) = (other.prev, other.next);
         let pool = &mut self.pools[usize::from(other.pool)];
         if other.is_free() {
             pool.remove(other);
@@ -78,6 +84,7 @@ impl<D: Device> State<D> {
         block.size += size;
         if block.prev == neighbour {
             block.address = address;
+            block.place = place;
             block.prev = outer_prev;
             if outer_prev.is_some() {
                 self.blocks[outer_prev].next = id;

@@ -23,12 +23,18 @@ pub(crate) struct Request {
     pub(crate) stream: u16,
 }
 
-/// A block handed out.
+/// A block handed out, or nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {
     pub(crate) block: BlockId,
     pub(crate) address: Address,
     pub(crate) size: Bytes,
+}
+
+impl Grant {
+    /// What a request for zero bytes gets.
+    pub(crate) const EMPTY: Self =
+        Self { block: BlockId::NONE, address: Address::NULL, size: Bytes::ZERO };
 }
 
 impl Request {

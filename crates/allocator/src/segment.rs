@@ -38,7 +38,7 @@ impl<D: Device> State<D> {
 
     fn add_segment(&mut self, request: &Request, address: Address, size: Bytes) -> BlockId {
         tracing::debug!(%address, %size, stream = %self.streams.id(request.stream), "segment");
-        let segment = self.number_segment();
+        let place = self.place_segment(size);
         self.held += size;
         self.ledger.segment.up(request.class, 1);
         self.ledger.reserved_bytes.up(request.class, size.as_i64());
@@ -54,7 +54,7 @@ impl<D: Device> State<D> {
             free_since: 0,
             prev: BlockId::NONE,
             next: BlockId::NONE,
-            segment,
+            place,
             expandable: NO_EXPANDABLE,
             events: 0,
             pool: request.pool,

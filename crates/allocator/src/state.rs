@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use freeboard_device::{Device, Handle};
-use freeboard_units::{Address, Bytes, EventId};
+use freeboard_units::{Address, Bytes, EventId, StreamId};
 use rustc_hash::FxHashMap;
 
 use crate::block::{Arena, Block, BlockId, BlockState};
@@ -16,6 +16,7 @@ use crate::policy::garbage::GarbagePolicy;
 use crate::policy::limit::LimitPolicy;
 use crate::policy::split::SplitPolicy;
 use crate::policy::visiting::VisitingOrder;
+use crate::policy::{placement, rounding};
 use crate::pool::{Pool, Streams};
 use crate::private::{Capture, PrivatePool};
 use crate::request::{Grant, Request};
@@ -47,8 +48,8 @@ pub(crate) struct State<D> {
     pub(crate) ledger: Ledger,
     /// Bytes held from the device.
     pub(crate) held: Bytes,
-    /// Segments made so far.
-    pub(crate) segments_made: u32,
+    /// The place of the next segment: 512 and the sizes of all segments ever made.
+    places: u64,
     /// Bytes the device has.
     pub(crate) total: Bytes,
     /// Memory that could not be released when it should have been.
@@ -98,7 +99,7 @@ impl<D: Device> State<D> {
             streams: Streams::default(),
             ledger: Ledger::default(),
             held: Bytes::ZERO,
-            segments_made: 0,
+            places: 512,
             total: device.info()?.total,
             orphans: Vec::new(),
             expandable: Vec::new(),
@@ -125,10 +126,31 @@ impl<D: Device> State<D> {
             && (self.limit.allowed.is_some() || self.config.garbage_collection_without_fraction);
     }
 
+    /// Serves a request from cache, in the common case: nothing pending, no private pool in use.
+    /// `None` means that [`State::request`] and the ladder have to be asked; nothing has changed.
+    #[inline]
+    pub(crate) fn try_cached(&mut self, asked: Bytes, stream: StreamId) -> Option<Grant> {
+        let quiet = self.captures.is_empty() && !self.has_pending();
+        // Zero wraps around to a size that is too large.
+        let sane = asked.get().wrapping_sub(1) < rounding::TOO_LARGE.get() - 1;
+        if !(quiet && sane) {
+            return None;
+        }
+        let size = rounding::block_size(asked, self.roundup.as_ref());
+        let class = placement::class_of(size);
+        let stream = self.streams.number(stream)?;
+        let request = Request { asked, size, class, pool: class as u16, stream };
+        let found = self.reuse(&request);
+        if found.is_none() && self.counts_age {
+            self.pools[class as usize].searches -= 1; // the ladder searches again
+        }
+        Some(self.hand_out(&request, found?))
+    }
+
     /// Takes the best free block out of the request's pool, if one may serve it.
     ///
-    /// Best is the smallest of the request's own stream; of equal ones that of the oldest segment, at
-    /// the lowest address.
+    /// Best is the smallest of the request's own stream; of equal ones that of the oldest segment,
+    /// at the lowest address.
     #[inline]
     pub(crate) fn reuse(&mut self, request: &Request) -> Option<BlockId> {
         let pool = &mut self.pools[usize::from(request.pool)];
@@ -139,11 +161,11 @@ impl<D: Device> State<D> {
         if self.split.expandable {
             best = self.prefer_bounded(best, request);
         }
-        if !self.split.may_serve(best.size(), request.size) {
+        if !self.split.may_serve(best.key.size, request.size) {
             return None;
         }
         let pool = &mut self.pools[usize::from(request.pool)];
-        pool.remove(&self.blocks[best.block]);
+        pool.free[usize::from(request.stream)].remove(best.key);
         Some(best.block)
     }
 
@@ -154,20 +176,17 @@ impl<D: Device> State<D> {
         let never_cuts = self.never_cuts(usize::from(request.pool));
         let block = &mut self.blocks[found];
         let (was_split, fixed) = (block.is_split(), !block.is_expandable());
-        let whole = block.size;
+        let (whole, address) = (block.size, block.address);
         let cuts = self.split.cuts(class, whole, request.size) && !never_cuts;
+        let size = if cuts { request.size } else { whole };
         block.state = BlockState::Allocated;
         block.requested = request.asked;
         if cuts {
-            block.size = request.size;
-            self.cut_off_rest(found, whole - request.size);
+            self.cut_off_rest(found, request.size);
         }
         if fixed {
-            let taken = if cuts { request.size } else { whole };
-            self.ledger.took(class, was_split, taken, whole - taken);
+            self.ledger.took(class, was_split, size, whole - size);
         }
-        let block = &self.blocks[found];
-        let (address, size) = (block.address, block.size);
         self.ledger.allocated(class, size, request.asked);
         if self.split.is_oversize(size) {
             self.ledger.oversize_allocations.up(1);
@@ -175,31 +194,42 @@ impl<D: Device> State<D> {
         Grant { block: found, address, size }
     }
 
-    /// Makes a free block of the last `rest` bytes behind `front`.
+    /// Keeps `size` bytes of a block and makes a free block of the rest.
     #[inline]
-    fn cut_off_rest(&mut self, front: BlockId, rest: Bytes) {
-        let block = &self.blocks[front];
-        let (next, pool) = (block.next, usize::from(block.pool));
-        let remainder = Block {
-            address: block.address + block.size,
+    fn cut_off_rest(&mut self, front: BlockId, size: Bytes) {
+        let block = &mut self.blocks[front];
+        let (pool, stream, expandable) = (block.pool, block.stream, block.expandable);
+        let (address, place) = (block.address + size, block.place + size.get());
+        let (next, rest) = (block.next, block.size - size);
+        block.size = size;
+        let id = self.blocks.insert(Block {
+            address,
             size: rest,
+            place,
             requested: Bytes::ZERO,
-            state: BlockState::Free,
+            free_since: 0,
             prev: front,
-            ..block.clone()
-        };
-        let id = self.blocks.insert(remainder);
+            next,
+            expandable,
+            events: 0,
+            pool,
+            stream,
+            state: BlockState::Free,
+            used_elsewhere: false,
+            raw: false,
+        });
         self.blocks[front].next = id;
         if next.is_some() {
             self.blocks[next].prev = id;
         }
-        self.pools[pool].insert(id, &mut self.blocks[id]);
+        self.pools[usize::from(pool)].insert(id, &mut self.blocks[id]);
     }
 
-    /// The number of a new segment.
-    pub(crate) fn number_segment(&mut self) -> u32 {
-        self.segments_made = self.segments_made.wrapping_add(1);
-        self.segments_made
+    /// Where the blocks of a new segment come among all blocks.
+    pub(crate) fn place_segment(&mut self, size: Bytes) -> u64 {
+        let place = self.places;
+        self.places += size.get();
+        place
     }
 
     /// Whether the pool's blocks are always handed out whole.

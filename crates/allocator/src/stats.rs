@@ -75,45 +75,51 @@ pub struct Stats {
     pub max_split_size: i64,
 }
 
-/// A counter whose decreases are not stored: they are the increases less the growth of `current`.
+/// A counter as two sums; the current value is their difference, so a decrease is one addition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counter {
-    current: i64,
+    ups: i64,
+    downs: i64,
     peak: i64,
-    allocated: i64,
-    /// `current` when sums were last reset.
-    base: i64,
+    /// The sums when they were last reset.
+    base: (i64, i64),
 }
 
 impl Counter {
     #[inline]
     pub(crate) fn up(&mut self, amount: i64) {
-        self.current += amount;
-        self.allocated += amount;
-        self.peak = self.peak.max(self.current);
+        self.ups += amount;
+        // A new peak is rare: a branch costs less than a store.
+        if self.current() > self.peak {
+            self.peak = self.current();
+        }
     }
 
     #[inline]
     pub(crate) fn down(&mut self, amount: i64) {
-        self.current -= amount;
-        debug_assert!(self.current >= 0, "a counter fell below zero");
+        self.downs += amount;
+        debug_assert!(self.current() >= 0, "a counter fell below zero");
+    }
+
+    #[inline]
+    const fn current(&self) -> i64 {
+        self.ups - self.downs
     }
 
     fn reset_peak(&mut self) {
-        self.peak = self.current;
+        self.peak = self.current();
     }
 
     fn reset_sums(&mut self) {
-        self.allocated = 0;
-        self.base = self.current;
+        self.base = (self.ups, self.downs);
     }
 
     fn stat(&self) -> Stat {
         Stat {
-            current: self.current,
+            current: self.current(),
             peak: self.peak,
-            allocated: self.allocated,
-            freed: self.allocated - (self.current - self.base),
+            allocated: self.ups - self.base.0,
+            freed: self.downs - self.base.1,
         }
     }
 }
@@ -129,7 +135,9 @@ impl Counters {
     #[inline]
     pub(crate) fn up(&mut self, class: Class, amount: i64) {
         self.parts[class as usize].up(amount);
-        self.peak = self.peak.max(self.current());
+        if self.current() > self.peak {
+            self.peak = self.current();
+        }
     }
 
     #[inline]
@@ -138,6 +146,7 @@ impl Counters {
     }
 
     /// One increase or decrease, as `PyTorch` books a net change.
+    #[inline]
     pub(crate) fn by(&mut self, class: Class, amount: i64) {
         if amount > 0 {
             self.up(class, amount);
@@ -147,19 +156,79 @@ impl Counters {
     }
 
     #[inline]
-    pub(crate) const fn current(&self) -> i64 {
-        self.parts[0].current + self.parts[1].current
+    const fn current(&self) -> i64 {
+        self.parts[0].current() + self.parts[1].current()
     }
 
     fn stat(&self) -> StatByPool {
-        let [small, large] = [self.parts[0].stat(), self.parts[1].stat()];
-        let all = Stat {
-            current: small.current + large.current,
-            peak: self.peak,
-            allocated: small.allocated + large.allocated,
-            freed: small.freed + large.freed,
-        };
-        StatByPool { all, small, large }
+        total(self.parts.map(|part| part.stat()), self.peak)
+    }
+
+    fn reset_peaks(&mut self) {
+        self.parts.iter_mut().for_each(Counter::reset_peak);
+        self.peak = self.current();
+    }
+
+    fn reset_sums(&mut self) {
+        self.parts.iter_mut().for_each(Counter::reset_sums);
+    }
+}
+
+fn total([small, large]: [Stat; 2], peak: i64) -> StatByPool {
+    let all = Stat {
+        current: small.current + large.current,
+        peak,
+        allocated: small.allocated + large.allocated,
+        freed: small.freed + large.freed,
+    };
+    StatByPool { all, small, large }
+}
+
+/// What is active beyond what is allocated: blocks given back that other streams still use.
+///
+/// Active things grow exactly when allocated ones do, so counting them apart would double the work
+/// of every allocation. Their peak is that of the allocated ones, or one seen while something was
+/// pending, which is rare and noted here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pending {
+    parts: [i64; 2],
+    /// Peaks of allocated and pending together, while anything was pending.
+    peaks: [i64; 2],
+    peak: i64,
+    /// The current active values when sums were last reset.
+    base: [i64; 2],
+}
+
+impl Pending {
+    fn active(&self, allocated: &Counters) -> [i64; 2] {
+        [0, 1].map(|part| self.parts[part] + allocated.parts[part].current())
+    }
+
+    fn note_peaks(&mut self, allocated: &Counters) {
+        let active = self.active(allocated);
+        for (peak, active) in self.peaks.iter_mut().zip(active) {
+            *peak = active.max(*peak);
+        }
+        self.peak = self.peak.max(active[0] + active[1]);
+    }
+
+    fn reset_peaks(&mut self, allocated: &Counters) {
+        self.peaks = self.active(allocated);
+        self.peak = self.peaks[0] + self.peaks[1];
+    }
+
+    fn stat(&self, allocated: &Counters) -> StatByPool {
+        let active = self.active(allocated);
+        let parts = [0, 1].map(|part| {
+            let stat = allocated.parts[part].stat();
+            Stat {
+                current: active[part],
+                peak: stat.peak.max(self.peaks[part]),
+                allocated: stat.allocated,
+                freed: stat.allocated - (active[part] - self.base[part]),
+            }
+        });
+        total(parts, allocated.peak.max(self.peak))
     }
 }
 
@@ -175,13 +244,13 @@ pub(crate) enum Class {
 pub(crate) struct Ledger {
     pub(crate) requested_bytes: Counters,
     pub(crate) allocated_bytes: Counters,
-    pub(crate) active_bytes: Counters,
     pub(crate) reserved_bytes: Counters,
     pub(crate) inactive_split_bytes: Counters,
     pub(crate) allocation: Counters,
     pub(crate) segment: Counters,
-    pub(crate) active: Counters,
     pub(crate) inactive_split: Counters,
+    pending_blocks: Pending,
+    pending_bytes: Pending,
     pub(crate) oversize_allocations: Counter,
     pub(crate) oversize_segments: Counter,
     pub(crate) num_alloc_retries: i64,
@@ -197,12 +266,36 @@ impl Ledger {
     /// A block was handed out.
     #[inline]
     pub(crate) fn allocated(&mut self, class: Class, size: Bytes, requested: Bytes) {
-        let size = size.as_i64();
         self.allocation.up(class, 1);
-        self.allocated_bytes.up(class, size);
-        self.active.up(class, 1);
-        self.active_bytes.up(class, size);
+        self.allocated_bytes.up(class, size.as_i64());
         self.requested_bytes.up(class, requested.as_i64());
+        if self.pending_blocks.parts != [0, 0] {
+            self.pending_blocks.note_peaks(&self.allocation);
+            self.pending_bytes.note_peaks(&self.allocated_bytes);
+        }
+    }
+
+    /// A block was given back by its owner and is used by nobody else.
+    #[inline]
+    pub(crate) fn freed(&mut self, class: Class, size: Bytes, requested: Bytes) {
+        self.allocation.down(class, 1);
+        self.allocated_bytes.down(class, size.as_i64());
+        self.requested_bytes.down(class, requested.as_i64());
+    }
+
+    /// A block was given back by its owner, but other streams may still use it.
+    pub(crate) fn pending(&mut self, class: Class, size: Bytes) {
+        self.allocation.down(class, 1);
+        self.allocated_bytes.down(class, size.as_i64());
+        self.pending_blocks.parts[class as usize] += 1;
+        self.pending_bytes.parts[class as usize] += size.as_i64();
+    }
+
+    /// A pending block is used by no stream any more.
+    pub(crate) fn completed(&mut self, class: Class, size: Bytes, requested: Bytes) {
+        self.pending_blocks.parts[class as usize] -= 1;
+        self.pending_bytes.parts[class as usize] -= size.as_i64();
+        self.requested_bytes.down(class, requested.as_i64());
     }
 
     /// A free block of fixed size was taken, and `rest` bytes of it left behind.
@@ -225,50 +318,32 @@ impl Ledger {
         }
     }
 
-    /// A block was given back by its owner.
-    #[inline]
-    pub(crate) fn free_requested(&mut self, class: Class, size: Bytes) {
-        self.allocation.down(class, 1);
-        self.allocated_bytes.down(class, size.as_i64());
-    }
-
-    /// A block that had been given back is used by no stream any more.
-    #[inline]
-    pub(crate) fn free_completed(&mut self, class: Class, size: Bytes, requested: Bytes) {
-        self.active.down(class, 1);
-        self.active_bytes.down(class, size.as_i64());
-        self.requested_bytes.down(class, requested.as_i64());
-    }
-
-    fn counters_mut(&mut self) -> [&mut Counters; 9] {
+    fn counters_mut(&mut self) -> [&mut Counters; 7] {
         [
             &mut self.requested_bytes,
             &mut self.allocated_bytes,
-            &mut self.active_bytes,
             &mut self.reserved_bytes,
             &mut self.inactive_split_bytes,
             &mut self.allocation,
             &mut self.segment,
-            &mut self.active,
             &mut self.inactive_split,
         ]
     }
 
     /// Starts all peaks anew at the current values.
     pub(crate) fn reset_peaks(&mut self) {
-        for counters in self.counters_mut() {
-            counters.parts.iter_mut().for_each(Counter::reset_peak);
-            counters.peak = counters.current();
-        }
+        self.counters_mut().into_iter().for_each(Counters::reset_peaks);
+        self.pending_blocks.reset_peaks(&self.allocation);
+        self.pending_bytes.reset_peaks(&self.allocated_bytes);
         self.oversize_allocations.reset_peak();
         self.oversize_segments.reset_peak();
     }
 
     /// Starts all sums and event counts anew at zero.
     pub(crate) fn reset_sums(&mut self) {
-        for counters in self.counters_mut() {
-            counters.parts.iter_mut().for_each(Counter::reset_sums);
-        }
+        self.counters_mut().into_iter().for_each(Counters::reset_sums);
+        self.pending_blocks.base = self.pending_blocks.active(&self.allocation);
+        self.pending_bytes.base = self.pending_bytes.active(&self.allocated_bytes);
         self.oversize_allocations.reset_sums();
         self.oversize_segments.reset_sums();
         self.num_alloc_retries = 0;
@@ -284,12 +359,12 @@ impl Ledger {
         Stats {
             requested_bytes: self.requested_bytes.stat(),
             allocated_bytes: self.allocated_bytes.stat(),
-            active_bytes: self.active_bytes.stat(),
+            active_bytes: self.pending_bytes.stat(&self.allocated_bytes),
             reserved_bytes: self.reserved_bytes.stat(),
             inactive_split_bytes: self.inactive_split_bytes.stat(),
             allocation: self.allocation.stat(),
             segment: self.segment.stat(),
-            active: self.active.stat(),
+            active: self.pending_blocks.stat(&self.allocation),
             inactive_split: self.inactive_split.stat(),
             oversize_allocations: self.oversize_allocations.stat(),
             oversize_segments: self.oversize_segments.stat(),

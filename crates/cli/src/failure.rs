@@ -3,6 +3,7 @@
 use std::io;
 
 use freeboard_allocator::{ConfigError, Error};
+use freeboard_replay::picture::PictureError;
 use freeboard_replay::{RunError, TraceError};
 
 /// Why a command could not do its work; the text names the place and the remedy.
@@ -12,10 +13,12 @@ pub(crate) enum Failure {
     Trace(#[from] TraceError),
     #[error("--conf: {0}")]
     Config(#[from] ConfigError),
-    #[error(transparent)]
-    Run(#[from] RunError),
-    #[error("{0}")]
-    Allocator(#[from] Error),
+    #[error("{trace}: {error}")]
+    Run { trace: String, error: RunError },
+    #[error("{trace}: {error}")]
+    Allocator { trace: String, error: Error },
+    #[error("--plot: {0}")]
+    Picture(#[from] PictureError),
     #[error("cannot write {what}: {error}")]
     Write { what: String, error: io::Error },
     #[error("{0}")]
@@ -27,6 +30,12 @@ impl Failure {
         Self::Write { what: what.into(), error }
     }
 
+    /// An error of running this trace, which the message names.
+    pub(crate) fn run(trace: &str) -> impl FnOnce(RunError) -> Self {
+        let trace = trace.to_owned();
+        |error| Self::Run { trace, error }
+    }
+
     /// Whether the reader of the output went away, which is its right.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write { error, .. } if error.kind() == io::ErrorKind::BrokenPipe)
@@ -35,8 +44,8 @@ impl Failure {
     /// 1 where memory was the reason, 2 otherwise.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::Run(RunError::NeverSurvives { .. }) => 1,
-            Self::Allocator(error) if error.out_of_memory().is_some() => 1,
+            Self::Run { error: RunError::NeverSurvives { .. }, .. } => 1,
+            Self::Allocator { error, .. } if error.out_of_memory().is_some() => 1,
             _ => 2,
         }
     }

@@ -3,13 +3,15 @@
 //! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of
 //! memory; 2, bad usage or input, with a message that names the place and the remedy.
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command is for")]
 
 mod compare;
 mod failure;
 mod least;
-mod policy;
+mod options;
+mod output;
+mod progress;
 mod replay;
+mod source;
 mod time;
 mod workload;
 
@@ -17,9 +19,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Device memory for training runs: replay allocation traces under any allocator policy.
+const EXIT_STATUS: &str = "Exit status: 0, done, and the trace survived; 1, it ran out of memory; \
+    2, bad usage or input.";
+
+/// Replay the allocations of training runs under any policy, on a simulated device of any size.
 #[derive(Debug, Parser)]
-#[command(name = "freeboard", version, about, max_term_width = 100)]
+#[command(name = "freeboard", version, about, after_help = EXIT_STATUS, max_term_width = 100)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -54,7 +59,7 @@ fn main() -> ExitCode {
         Ok(Outcome::RanOutOfMemory) => ExitCode::from(1),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("freeboard: {failure}");
+            output::complain(&failure);
             ExitCode::from(failure.status())
         }
     }

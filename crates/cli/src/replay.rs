@@ -1,20 +1,21 @@
 //! `freeboard replay`: one trace under one policy.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use clap::Args;
 use freeboard_replay::{Run, Trace};
 
 use crate::Outcome;
 use crate::failure::Failure;
-use crate::policy::{PolicyArguments, print, print_json};
+use crate::options::PolicyArguments;
+use crate::output::{print, print_json};
+use crate::source::Source;
 
 /// Run a trace under a policy and say what it took
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// A text trace, plain, gzip or zstd; - for standard input
-    trace: PathBuf,
+    /// A text trace, plain, gzip or zstd; - for standard input; or workload:NAME, workload:NAME@SEED
+    trace: Source,
     #[command(flatten)]
     policy: PolicyArguments,
     /// Go on after a request ran out of memory, without its memory
@@ -27,8 +28,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let options = arguments.policy.options()?.keep_going(arguments.keep_going);
-    let trace = Trace::read(&arguments.trace)?;
-    let run = freeboard_replay::run::run(&trace, &options)?;
+    let trace = arguments.trace.trace()?;
+    let run = freeboard_replay::run::run(&trace, &options).map_err(Failure::run(&trace.name))?;
     if arguments.json {
         print_json(&run)?;
     } else {

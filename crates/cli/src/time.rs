@@ -1,24 +1,24 @@
 //! `freeboard time`: nanoseconds per cached allocation and free.
 
-use std::path::PathBuf;
-
 use clap::Args;
-use freeboard_replay::{Trace, timing};
+use freeboard_replay::timing;
 
 use crate::Outcome;
 use crate::failure::Failure;
-use crate::policy::{PolicyArguments, print};
+use crate::options::PolicyArguments;
+use crate::output::print;
+use crate::source::Source;
 
 /// Replay a trace over and over on a warm device and time it; prints one line of JSON
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// A text trace, plain, gzip or zstd; - for standard input
-    trace: PathBuf,
+    /// A text trace, plain, gzip or zstd; - for standard input; or workload:NAME, workload:NAME@SEED
+    trace: Source,
     /// Rounds of the trace in each of seven repeats
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     loops: u32,
     /// Threads that replay the trace at once, each for itself, on one allocator
-    #[arg(long, default_value_t = 1, value_parser = 1..=256)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 1, value_parser = 1..=256)]
     threads: i64,
     #[command(flatten)]
     policy: PolicyArguments,
@@ -26,10 +26,21 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let options = arguments.policy.options()?;
-    let trace = Trace::read(&arguments.trace)?;
+    if options.event_lag > 0 {
+        return Err(Failure::Usage(
+            "--event-lag: no time passes on the device while it is timed; leave it out".to_owned(),
+        ));
+    }
+    let config = match options.fraction {
+        Some(fraction) => options.config.with_memory_fraction(fraction)?,
+        None => options.config,
+    };
+    let trace = arguments.trace.trace()?;
     let threads = usize::try_from(arguments.threads).unwrap_or(1);
-    let timing = timing::time(&trace, &options.config, options.capacity, arguments.loops, threads)?;
-    let line = serde_json::to_string(&timing).map_err(|error| Failure::Usage(error.to_string()))?;
+    let timing = timing::time(&trace, &config, options.capacity, arguments.loops, threads)
+        .map_err(|error| Failure::Allocator { trace: trace.name, error })?;
+    let line =
+        serde_json::to_string(&timing).map_err(|error| Failure::write("as JSON", error.into()))?;
     print(&format!("{line}\n"))?;
     Ok(Outcome::Survived)
 }

@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use freeboard_replay::workload;
+use freeboard_replay::{Workload, workload};
 
 use crate::Outcome;
 use crate::failure::Failure;
-use crate::policy::print;
+use crate::output::print;
 
 /// Write a synthetic trace, the same for the same seed; without a name, list what there is
 #[derive(Args, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     /// The workload's name
     name: Option<String>,
     /// Draws other sizes and orders, where the workload draws any
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0)]
     seed: u64,
     /// Where to write; compressed for names that end in .gz or .zst [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -29,10 +29,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         print(&list())?;
         return Ok(Outcome::Survived);
     };
-    let workload = workload::find(name).ok_or_else(|| {
-        Failure::Usage(format!("there is no workload '{name}'; these there are:\n{}", list()))
-    })?;
-    let trace = workload.trace(arguments.seed);
+    let trace = find(name)?.trace(arguments.seed);
     match &arguments.output {
         Some(path) if path != Path::new("-") => trace.save(path)?,
         _ => trace
@@ -40,6 +37,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             .map_err(|error| Failure::write("to standard output", error))?,
     }
     Ok(Outcome::Survived)
+}
+
+/// The workload of this name.
+pub(crate) fn find(name: &str) -> Result<&'static Workload, Failure> {
+    workload::find(name).ok_or_else(|| {
+        let list = list();
+        Failure::Usage(format!("there is no workload '{name}'; these there are:\n{list}"))
+    })
 }
 
 fn list() -> String {

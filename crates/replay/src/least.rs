@@ -15,7 +15,7 @@ const PAGE: Bytes = Bytes::mib(2);
 pub struct Least {
     /// Its memory, to the page.
     pub min_capacity: Bytes,
-    /// The most bytes asked for and live at one time: no device can be smaller.
+    /// The trace's most bytes asked for and live at one time: no device can be smaller.
     pub peak_requested: Bytes,
     /// The first divided by the second; 1.0 is the floor.
     pub ratio: f64,
@@ -46,7 +46,9 @@ pub fn least(trace: &Trace, options: &RunOptions) -> Result<Least, RunError> {
     if !best.survived {
         return Err(RunError::NeverSurvives { tried: high });
     }
-    let peak_requested = best.peak_requested;
+    // The run's own peak counts memory that waits for another stream too, which a smaller device
+    // would have waited for and had back.
+    let peak_requested = trace.peak_requested;
     // A page less than the live peak cannot hold it.
     let mut low = peak_requested.align_down(PAGE).saturating_sub(PAGE);
     // What was reserved at leisure is a good next guess.

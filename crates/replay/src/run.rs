@@ -134,7 +134,7 @@ pub struct Sample {
 #[non_exhaustive]
 pub enum RunError {
     /// The allocator failed for another reason than memory.
-    #[error("line {line}: {error}")]
+    #[error("{}: {error}", place(*line))]
     Allocator {
         /// The line of the operation; 0 before the first one.
         line: u32,
@@ -147,6 +147,10 @@ pub enum RunError {
         /// The largest capacity tried.
         tried: Bytes,
     },
+}
+
+fn place(line: u32) -> String {
+    if line == 0 { "before the first line".to_owned() } else { format!("line {line}") }
 }
 
 /// Out-of-memory reports kept in a result.

@@ -14,7 +14,7 @@
 //! gzip or zstd, whatever their name.
 
 mod builder;
-mod compress;
+pub(crate) mod compress;
 mod error;
 mod ids;
 mod recorder;

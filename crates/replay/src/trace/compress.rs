@@ -68,14 +68,23 @@ pub(super) fn short_name(name: &str) -> &str {
     if short.is_empty() { file } else { short }
 }
 
-/// Writes a file through `write_text`, compressed as its ending says; it appears whole or not at all.
-pub(super) fn save(
+/// Writes a file through `write_text`, compressed as its ending says; it appears whole or not at
+/// all. A link stays a link, and a pipe or a device such as `/dev/null` is written into.
+pub(crate) fn save(
     path: &Path,
     write_text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let temporary = temporary_beside(path)?;
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let there = OpenOptions::new().write(true).open(path)?;
+        return write_packed(ending, there, write_text).map(drop);
+    }
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let temporary = temporary_beside(&target)?;
     let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-    let written = write_packed(path, file, write_text).and_then(|()| fs::rename(&temporary, path));
+    let written = write_packed(ending, file, write_text)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, &target));
     if written.is_err() {
         // The first error is the one worth telling.
         drop(fs::remove_file(&temporary));
@@ -84,11 +93,10 @@ pub(super) fn save(
 }
 
 fn write_packed(
-    path: &Path,
+    ending: &str,
     file: File,
     write_text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<()> {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+) -> io::Result<File> {
     let mut file = BufWriter::new(file);
     match ending {
         "gz" => {
@@ -104,7 +112,7 @@ fn write_packed(
         }
         _ => write_text(&mut file)?,
     }
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    file.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
 /// A name in the same folder, so that the rename stays within one file system.
