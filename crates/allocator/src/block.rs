@@ -125,6 +125,18 @@ impl Arena {
         self.grow(block)
     }
 
+    /// A place for a block like `model`, which the caller makes its own field by field.
+    ///
+    /// Writing a whole block and reading it back at once would stall: the parts are written and the
+    /// whole is read in pieces of different sizes, which processors cannot forward.
+    #[inline]
+    pub(crate) fn twin(&mut self, model: BlockId) -> BlockId {
+        match self.spare.pop() {
+            Some(id) => id,
+            None => self.grow(self[model].clone()),
+        }
+    }
+
     #[cold]
     fn grow(&mut self, block: Block) -> BlockId {
         let id = BlockId(u32::try_from(self.blocks.len()).expect("fewer than 2^32 blocks"));

@@ -30,14 +30,19 @@ impl Pool {
     }
 
     /// Puts a free block into its list.
-    #[inline]
     pub(crate) fn insert(&mut self, id: BlockId, block: &mut Block) {
         block.free_since = self.searches;
-        let stream = usize::from(block.stream);
+        self.list_block(block.stream, Entry { key: block.key(), block: id });
+    }
+
+    /// As [`Pool::insert`], for a block whose numbers are at hand and whose age is noted.
+    #[inline]
+    pub(crate) fn list_block(&mut self, stream: u16, entry: Entry) {
+        let stream = usize::from(stream);
         if stream >= self.free.len() {
             self.add_lists(stream + 1);
         }
-        self.free[stream].insert(Entry { key: block.key(), block: id });
+        self.free[stream].insert(entry);
     }
 
     #[cold]

@@ -3,7 +3,8 @@
 use freeboard_device::Device;
 use freeboard_units::Bytes;
 
-use crate::block::{BlockId, BlockState};
+use crate::block::{Block, BlockId, BlockState};
+use crate::free_list::{Entry, Key};
 use crate::state::State;
 use crate::stats::Class;
 
@@ -33,30 +34,57 @@ impl<D: Device> State<D> {
         self.free_block(id, class);
     }
 
-    /// Puts a block that nobody uses any more into its free list, merged with its neighbours.
+    /// Puts a block that nobody uses any more into its free list, merged with its free neighbours.
+    ///
+    /// The merged block is made in local variables and written once: see [`Arena::twin`].
+    ///
+    /// [`Arena::twin`]: crate::block::Arena::twin
     #[inline]
     fn free_block(&mut self, id: BlockId, class: Class) {
+        let block = &self.blocks[id];
+        let Block { mut size, mut address, mut place, mut prev, mut next, stream, .. } = *block;
+        let fixed = !block.is_expandable();
+        let pool = &mut self.pools[usize::from(block.pool)];
+        let (mut blocks, mut bytes) = (0, 0);
+        if prev.is_some() && self.blocks[prev].is_free() {
+            let merged = prev;
+            let other = &self.blocks[merged];
+            pool.remove(other);
+            size += other.size;
+            (address, place, prev) = (other.address, other.place, other.prev);
+            (blocks, bytes) = (-1, -other.size.as_i64());
+            if prev.is_some() {
+                self.blocks[prev].next = id;
+            }
+            self.blocks.remove(merged);
+        }
+        if next.is_some() && self.blocks[next].is_free() {
+            let merged = next;
+            let other = &self.blocks[merged];
+            pool.remove(other);
+            size += other.size;
+            next = other.next;
+            (blocks, bytes) = (blocks - 1, bytes - other.size.as_i64());
+            if next.is_some() {
+                self.blocks[next].prev = id;
+            }
+            self.blocks.remove(merged);
+        }
         let block = &mut self.blocks[id];
+        block.size = size;
+        block.address = address;
+        block.place = place;
+        block.prev = prev;
+        block.next = next;
         block.state = BlockState::Free;
         block.requested = Bytes::ZERO;
-        let (prev, next) = (block.prev, block.next);
-        let (pool, fixed) = (usize::from(block.pool), !block.is_expandable());
-
-        let (mut blocks, mut bytes) = (0, 0);
-        for neighbour in [prev, next] {
-            if let Some(merged) = self.merge(id, neighbour) {
-                blocks -= 1;
-                bytes -= merged.as_i64();
-            }
-        }
-        let block = &mut self.blocks[id];
-        if block.is_split() {
-            blocks += 1;
-            bytes += block.size.as_i64();
-        }
-        self.pools[pool].insert(id, block);
+        block.free_since = pool.searches;
+        pool.list_block(stream, Entry { key: Key { size, place }, block: id });
         // Expandable segments give every free page back, so nothing in them counts as stuck.
         if fixed {
+            if prev.is_some() || next.is_some() {
+                (blocks, bytes) = (blocks + 1, bytes + size.as_i64());
+            }
             if blocks != 0 {
                 self.ledger.inactive_split.by(class, blocks);
             }
@@ -66,7 +94,6 @@ impl<D: Device> State<D> {
 
     /// Merges a neighbour into `id` if both are free, or both are unmapped; `id` itself is in no
     /// list. Returns the bytes that came with it.
-    #[inline]
     pub(crate) fn merge(&mut self, id: BlockId, neighbour: BlockId) -> Option<Bytes> {
         if neighbour.is_none() || self.blocks[neighbour].state != self.blocks[id].state {
             return None;

@@ -6,11 +6,11 @@ use freeboard_device::{Device, Handle};
 use freeboard_units::{Address, Bytes, EventId, StreamId};
 use rustc_hash::FxHashMap;
 
-use crate::block::{Arena, Block, BlockId, BlockState};
+use crate::block::{Arena, BlockId, BlockState};
 use crate::config::{Config, Roundup};
 use crate::error::Error;
 use crate::expandable::ExpandableSegment;
-use crate::free_list::Key;
+use crate::free_list::{Entry, Key};
 use crate::pending::EventQueue;
 use crate::policy::garbage::GarbagePolicy;
 use crate::policy::limit::LimitPolicy;
@@ -197,32 +197,33 @@ impl<D: Device> State<D> {
     /// Keeps `size` bytes of a block and makes a free block of the rest.
     #[inline]
     fn cut_off_rest(&mut self, front: BlockId, size: Bytes) {
+        let id = self.blocks.twin(front);
         let block = &mut self.blocks[front];
         let (pool, stream, expandable) = (block.pool, block.stream, block.expandable);
         let (address, place) = (block.address + size, block.place + size.get());
         let (next, rest) = (block.next, block.size - size);
         block.size = size;
-        let id = self.blocks.insert(Block {
-            address,
-            size: rest,
-            place,
-            requested: Bytes::ZERO,
-            free_since: 0,
-            prev: front,
-            next,
-            expandable,
-            events: 0,
-            pool,
-            stream,
-            state: BlockState::Free,
-            used_elsewhere: false,
-            raw: false,
-        });
-        self.blocks[front].next = id;
+        block.next = id;
+        let pool_of = &mut self.pools[usize::from(pool)];
+        let block = &mut self.blocks[id];
+        block.address = address;
+        block.size = rest;
+        block.place = place;
+        block.requested = Bytes::ZERO;
+        block.free_since = pool_of.searches;
+        block.prev = front;
+        block.next = next;
+        block.expandable = expandable;
+        block.events = 0;
+        block.pool = pool;
+        block.stream = stream;
+        block.state = BlockState::Free;
+        block.used_elsewhere = false;
+        block.raw = false;
         if next.is_some() {
             self.blocks[next].prev = id;
         }
-        self.pools[usize::from(pool)].insert(id, &mut self.blocks[id]);
+        pool_of.list_block(stream, Entry { key: Key { size: rest, place }, block: id });
     }
 
     /// Where the blocks of a new segment come among all blocks.

@@ -1,5 +1,7 @@
 //! A driver call that fails, whichever it is, leaves the allocator as it was before the request.
 
+use std::sync::Arc;
+
 use freeboard_allocator::{Config, Error};
 use freeboard_device_sim::{Call, Fault, FaultPlan};
 use proptest::prelude::*;
@@ -259,24 +261,29 @@ proptest! {
     }
 }
 
+/// An allocator that goes has one chance to give everything back: it takes it.
 #[test]
-fn probe_drop() {
-    for settings in ["", "expandable_segments:True"] {
-        for (name, ops) in [("holes", holes()), ("events", events()), ("pools", pools())] {
-            for fault in [driver_error(), Fault::OutOfMemory] {
-                for n in 1.. {
-                    let mut world = World::new(parse(settings), &program(1024, 2, &[]));
-                    for &op in &ops { let _ = world.step(op); }
-                    while let Ok(()) = world.step(free(0)) { if world.allocator().stats().allocation.all.current == 0 {break} }
-                    world.device.set_faults(FaultPlan::nth_call(n, fault.clone()));
-                    world.device.record_calls(1000);
-                    let device = world.device.clone();
-                    drop(world);
-                    if device.faults_hit() == 0 { break }
-                    let log = device.take_log();
-                    println!("{settings} {name} {n} {:?}: {:?}", log.iter().find(|c| format!("{c:?}").contains("Err")||format!("{c:?}").contains("false")).map(|c| format!("{c:?}")), device.leaks());
-                }
+#[ignore = "known: the first call that fails ends the flush, and everything after it is left behind"]
+fn while_the_allocator_goes_costs_only_what_the_call_was_about() {
+    let works = [holes(), events(), pools()];
+    for (settings, ops) in ["", "expandable_segments:True"]
+        .iter()
+        .flat_map(|settings| works.iter().map(move |ops| (settings, ops)))
+    {
+        for n in 1.. {
+            let mut world = World::new(parse(settings), &program(1024, 2, &[ops]));
+            ops.iter().for_each(|&op| world.step(op).expect("nothing fails yet"));
+            world.free_all();
+            world.device.set_faults(FaultPlan::nth_call(n, driver_error()));
+            let device = Arc::clone(&world.device);
+            drop(world);
+            if device.faults_hit() == 0 {
+                break;
             }
+            let left = device.leaks();
+            let most =
+                [left.allocations, left.reservations, left.mappings, left.handles, left.events];
+            assert!(most.iter().all(|&count| count <= 1), "after call {n} failed: {left:?}");
         }
     }
 }

@@ -195,15 +195,19 @@ impl World {
         assert!(held >= size);
     }
 
-    /// Frees everything and drops the allocator: the device must be as it was.
-    #[track_caller]
-    pub(crate) fn finish(mut self) {
+    pub(crate) fn free_all(&mut self) {
         for live in std::mem::take(&mut self.live) {
             self.may_wait |= live.used_elsewhere;
             if live.held.is_none() {
-                self.allocator().free_raw(live.address).unwrap();
+                self.allocator().free_raw(live.address).expect("it is allocated");
             }
         }
+    }
+
+    /// Frees everything and drops the allocator: the device must be as it was.
+    #[track_caller]
+    pub(crate) fn finish(mut self) {
+        self.free_all();
         self.verify();
         drop(Arc::into_inner(self.allocator.take().unwrap()).unwrap());
         assert_eq!(self.device.first_violation(), None);

@@ -28,6 +28,9 @@ pub(super) fn table(comparison: &Comparison, searched: bool) -> String {
     text
 }
 
+/// Room for the names of contenders: enough for one setting.
+const NAME_WIDTH_MAX: usize = 44;
+
 enum Line {
     Title(String),
     Cells(Vec<String>),
@@ -88,6 +91,9 @@ fn aligned(heading: &[String], lines: &[Line]) -> String {
             }
         }
     }
+    if let Some(first) = widths.first_mut() {
+        *first = NAME_WIDTH_MAX.min(*first);
+    }
     let mut text = format!("{}\n", row(heading, &widths));
     for line in lines {
         let _ = match line {
@@ -99,13 +105,18 @@ fn aligned(heading: &[String], lines: &[Line]) -> String {
     text
 }
 
+/// One row; a name too long for its column has a line of its own.
 fn row(cells: &[String], widths: &[usize]) -> String {
     let mut text = String::new();
-    for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {
-        let _ = match column {
-            0 => write!(text, "  {cell:<width$}"),
-            _ => write!(text, "  {cell:>width$}"),
-        };
+    let mut first = cells.first().map_or("", String::as_str);
+    if first.chars().count() > NAME_WIDTH_MAX {
+        let _ = writeln!(text, "  {first}");
+        first = "";
+    }
+    let width = widths.first().copied().unwrap_or(0);
+    let _ = write!(text, "  {first:<width$}");
+    for (cell, width) in cells.iter().zip(widths).skip(1) {
+        let _ = write!(text, "  {cell:>width$}");
     }
     text.trim_end().to_owned()
 }

@@ -7,21 +7,22 @@ use super::table::time;
 /// One sentence: the winner, and what sets it apart from PyTorch's policy as it comes, or from the
 /// next best where that is the winner.
 pub(super) fn verdict(summary: &[Summary]) -> String {
-    let winner = match best(summary)[..] {
-        [] => return "no contender".to_owned(),
-        [only] => only,
-        ref equals => {
-            let names: Vec<_> = equals.iter().map(|it| it.contender.as_str()).collect();
-            return format!("a tie: {} do exactly as well", names.join(" and "));
-        }
+    let best = best(summary);
+    let Some(&winner) = best.first() else {
+        return "no contender".to_owned();
     };
-    let others = || summary.iter().filter(|it| it.contender != winner.contender);
+    let names: Vec<_> = best.iter().map(|it| it.contender.as_str()).collect();
+    let (names, verb) = match names[..] {
+        [only] => (only.to_owned(), "wins"),
+        _ => (format!("a tie of {}", names.join(" and ")), "is best"),
+    };
+    let others = || summary.iter().filter(|it| it.order(winner).is_gt());
     let pytorch = Contender::pytorch().name;
     let reference = others().find(|it| it.contender == pytorch);
-    let Some(other) = reference.or_else(|| others().min_by(|a, b| a.order(b))) else {
-        return format!("{} runs alone", winner.contender);
-    };
-    format!("{} wins: {}", winner.contender, reason(winner, other))
+    match reference.or_else(|| others().min_by(|a, b| a.order(b))) {
+        Some(other) => format!("{names} {verb}: {}", reason(winner, other)),
+        None => format!("{names}: exactly as good as each other"),
+    }
 }
 
 /// The first of the criteria in which the two differ.

@@ -15,7 +15,7 @@ const GAP: i32 = 11;
 /// Where the text begins, right of the key.
 const INDENT: i32 = 42;
 const LETTERS_MAX: usize = 36;
-const LINES_MAX: usize = 3;
+const LINES_MAX: usize = 4;
 
 /// One key and its text: a name in ink, then remarks in grey.
 pub(super) struct Entry {

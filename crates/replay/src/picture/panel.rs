@@ -40,8 +40,8 @@ const CAPACITY_SHOWN: f64 = 1.35;
 /// How a policy's line is drawn: later ones thinner, so that those below show at both sides.
 pub(super) fn stroke(index: usize) -> ShapeStyle {
     let width = match index {
-        0 => 5,
-        1 => 3,
+        0 => 6,
+        1 => 4,
         _ => 2,
     };
     COLORS[index % COLORS.len()].stroke_width(width)
@@ -84,7 +84,8 @@ type Chart<'c, 'a> = ChartContext<'c, SVGBackend<'a>, Cartesian2d<RangedCoordf64
 
 pub(super) fn draw(area: &Area<'_>, panel: &Panel) -> Result<(), DrawError> {
     area.draw(&label(&panel.title, (pixels(LEFT), pixels(TOP / 2)), 24, INK))?;
-    let beside = area.clone().shrink((LEFT + PLOT_WIDTH + 24, TOP), (legend::WIDTH, 0));
+    let beside =
+        area.clone().shrink((LEFT + PLOT_WIDTH + 24, TOP), (legend::WIDTH, height(panel) - TOP));
     legend::draw(&beside, &legend::entries(panel))?;
 
     let range = Range::of(panel);
@@ -107,13 +108,12 @@ pub(super) fn draw(area: &Area<'_>, panel: &Panel) -> Result<(), DrawError> {
         .bold_line_style(GRID)
         .axis_style(FAINT)
         .x_labels(10)
-        .y_labels(6)
+        .y_labels(8)
         .x_desc(x.name)
-        .y_desc(y.name)
         .label_style(font(16, FAINT))
         .axis_desc_style(font(17, FAINT))
         .x_label_formatter(&|value| tick(*value))
-        .y_label_formatter(&|value| tick(*value))
+        .y_label_formatter(&|value| format!("{} {}", tick(*value), y.name))
         .draw()?;
     draw_allocated(&mut chart, panel, (x, y))?;
     for (index, series) in panel.series.iter().enumerate() {

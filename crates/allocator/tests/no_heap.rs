@@ -1,0 +1,127 @@
+//! What is cached costs nothing on the host either: no heap allocation, by a counting allocator.
+#![expect(unsafe_code, reason = "a global allocator can only be written with it")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::VecDeque;
+
+use freeboard_allocator::{CachingAllocator, Config};
+use freeboard_device_sim::SimDevice;
+use freeboard_units::{Bytes, StreamId};
+
+thread_local! {
+    /// Heap allocations of this thread so far.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every method forwards its arguments unchanged to the system's allocator, which keeps the
+// contract; counting touches only a thread-local number without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller keeps the contract of this method, which is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `alloc` above, so from the system's allocator.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the pointer came from `alloc` above, so from the system's allocator.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+type Lent<'d> = CachingAllocator<&'d SimDevice>;
+
+/// Runs `work` twice to fill the caches of device and host, then once more and counts.
+fn allocates_nothing(work: impl Fn(&Lent<'_>, &mut Vec<u64>)) {
+    let expandable = Config::pytorch().with_expandable_segments(true);
+    let fixed = Config::default().with_expandable_segments(false);
+    for config in [Config::pytorch(), expandable, Config::default(), fixed] {
+        let device = SimDevice::new(Bytes::gib(4));
+        let allocator = CachingAllocator::new(&device, config.clone()).unwrap();
+        let mut counts = Vec::with_capacity(16);
+        for _ in 0..3 {
+            counts.clear();
+            work(&allocator, &mut counts);
+        }
+        assert_eq!(counts.iter().sum::<u64>(), 0, "{counts:?} under {config:?}");
+    }
+}
+
+/// What `work` allocates on the heap.
+fn count(work: impl FnOnce()) -> u64 {
+    let before = COUNT.get();
+    work();
+    COUNT.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(count(|| drop(Box::new(1))), 1);
+    assert_eq!(count(|| ()), 0);
+}
+
+#[test]
+fn allocations_and_frees_in_turn() {
+    allocates_nothing(|allocator, counts| {
+        for size in [1, 512, 100_000, 1 << 20, (1 << 20) + 1, 30 << 20] {
+            counts.push(count(|| {
+                for _ in 0..100 {
+                    drop(allocator.allocate(Bytes::new(size), StreamId::DEFAULT));
+                }
+            }));
+        }
+    });
+}
+
+#[test]
+fn stacks_and_queues() {
+    allocates_nothing(|allocator, counts| {
+        let mut held = VecDeque::with_capacity(64);
+        let take = |n: u64| allocator.allocate(Bytes::kib(40 * n + 1), StreamId::new(n % 3));
+        counts.push(count(|| {
+            (0..60).for_each(|n| held.push_back(take(n).expect("room enough")));
+            while held.pop_back().is_some() {}
+        }));
+        counts.push(count(|| {
+            for n in 0..600 {
+                held.push_back(take(n % 50).expect("room enough"));
+                if held.len() > 50 {
+                    held.pop_front();
+                }
+            }
+            held.clear();
+        }));
+    });
+}
+
+#[test]
+fn mixed_sizes_in_the_same_order() {
+    allocates_nothing(|allocator, counts| {
+        let mut held = VecDeque::with_capacity(64);
+        let mut random = 7_u64;
+        counts.push(count(|| {
+            for _ in 0..2000 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let size = 1 + (random >> 20) % (1 << ((random >> 59) % 25));
+                let taken = allocator.allocate(Bytes::new(size), StreamId::DEFAULT);
+                held.push_back(taken.expect("room enough"));
+                if held.len() > 50 {
+                    let place = usize::try_from(random >> 40).expect("24 bits") % held.len();
+                    held.swap_remove_back(place);
+                }
+            }
+            held.clear();
+        }));
+    });
+}
