@@ -33,14 +33,14 @@ impl<D: Device> State<D> {
         self.collect_garbage()?;
         // Growing costs a driver call, everything below costs more.
         if let Some(block) = self.grow(request, Attempt::First)? {
-            return Ok(Some(self.hand_out(request, block)));
+            return Ok(Some(self.finish(request, block)));
         }
         // Blocks that other streams still use will be free once their events have passed.
         if again
             && self.wait_for_pending()?
-            && let Some(block) = self.reuse(request)
+            && let Some(grant) = self.serve(request)
         {
-            return Ok(Some(self.hand_out(request, block)));
+            return Ok(Some(grant));
         }
         // Pools that opted in lend a block before anything is given back.
         if let Some(grant) = self.borrow(request) {
@@ -50,17 +50,17 @@ impl<D: Device> State<D> {
         if self.release_oversize(request)?
             && let Some(block) = self.grow(request, Attempt::First)?
         {
-            return Ok(Some(self.hand_out(request, block)));
+            return Ok(Some(self.finish(request, block)));
         }
         // Give everything back and start over; a graph under capture must not lose its memory.
         if self.is_capturing() {
             return Ok(None);
         }
         self.flush()?;
-        if again && let Some(block) = self.reuse(request) {
-            return Ok(Some(self.hand_out(request, block)));
+        if again && let Some(grant) = self.serve(request) {
+            return Ok(Some(grant));
         }
-        Ok(self.grow(request, Attempt::Retry)?.map(|block| self.hand_out(request, block)))
+        Ok(self.grow(request, Attempt::Retry)?.map(|block| self.finish(request, block)))
     }
 
     /// A block from a pool that lends to requests out of memory.
@@ -69,10 +69,6 @@ impl<D: Device> State<D> {
             return None;
         }
         let lenders: Vec<u16> = self.lending_pools(request.class);
-        lenders.into_iter().find_map(|pool| {
-            let request = Request { pool, ..*request };
-            let block = self.reuse(&request)?;
-            Some(self.hand_out(&request, block))
-        })
+        lenders.into_iter().find_map(|pool| self.serve(&Request { pool, ..*request }))
     }
 }

@@ -119,16 +119,16 @@ impl<D: Device> CachingAllocator<D> {
             self.state.slowly(&mut state, State::collect)?;
         }
         let mut request = state.request(asked, stream)?;
-        if let Some(block) = state.reuse(&request) {
-            return Ok(state.hand_out(&request, block));
+        if let Some(grant) = state.serve(&request) {
+            return Ok(grant);
         }
         if self.has_callbacks.load(Ordering::Relaxed) {
             drop(state);
             let freed = self.ask_callbacks();
             state = self.state.lock();
             request = state.request(asked, stream)?; // pools may have changed meanwhile
-            if freed && let Some(block) = state.reuse(&request) {
-                return Ok(state.hand_out(&request, block));
+            if freed && let Some(grant) = state.serve(&request) {
+                return Ok(grant);
             }
         }
         let outcome = self.state.slowly(&mut state, |state| state.acquire(&request));

@@ -99,7 +99,8 @@ fn shelf_of(key: Key) -> usize {
 
 impl FreeList {
     /// Adds a block that is not yet there.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, entry: Entry) {
         if self.latest.block.is_some() {
             self.shelve(self.latest);
@@ -122,7 +123,8 @@ impl FreeList {
     ///
     /// # Panics
     /// When it is not there: the books are broken.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, key: Key) {
         if self.latest.key == key {
             self.latest = Entry::NONE;
@@ -146,7 +148,8 @@ impl FreeList {
     }
 
     /// The first block that is not before `key`, if there is one.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
     pub(crate) fn at_least(&self, key: Key) -> Option<Entry> {
         let latest_fits = self.latest.key.rank() >= key.rank();
         if self.summary == 0 {

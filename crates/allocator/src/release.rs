@@ -10,7 +10,8 @@ use crate::stats::Class;
 
 impl<D: Device> State<D> {
     /// Takes an allocation back. It is free at once, or once other streams are done with it.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
+    #[inline(always)]
     pub(crate) fn release(&mut self, id: BlockId) {
         let block = &self.blocks[id];
         assert!(block.state == BlockState::Allocated, "an allocation is freed once");
@@ -39,7 +40,8 @@ impl<D: Device> State<D> {
     /// The merged block is made in local variables and written once: see [`Arena::twin`].
     ///
     /// [`Arena::twin`]: crate::block::Arena::twin
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
+    #[inline(always)]
     fn free_block(&mut self, id: BlockId, class: Class) {
         let block = &self.blocks[id];
         let Block { mut size, mut address, mut place, mut prev, mut next, stream, .. } = *block;

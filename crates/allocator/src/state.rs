@@ -128,7 +128,8 @@ impl<D: Device> State<D> {
 
     /// Serves a request from cache, in the common case: nothing pending, no private pool in use.
     /// `None` means that [`State::request`] and the ladder have to be asked; nothing has changed.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
+    #[inline(always)]
     pub(crate) fn try_cached(&mut self, asked: Bytes, stream: StreamId) -> Option<Grant> {
         let quiet = self.captures.is_empty() && !self.has_pending();
         // Zero wraps around to a size that is too large.
@@ -151,8 +152,9 @@ impl<D: Device> State<D> {
     ///
     /// Best is the smallest of the request's own stream; of equal ones that of the oldest segment,
     /// at the lowest address.
-    #[inline]
-    pub(crate) fn reuse(&mut self, request: &Request) -> Option<BlockId> {
+    #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
+    #[inline(always)]
+    fn reuse(&mut self, request: &Request) -> Option<BlockId> {
         let pool = &mut self.pools[usize::from(request.pool)];
         if self.counts_age {
             pool.searches += 1;
@@ -169,9 +171,17 @@ impl<D: Device> State<D> {
         Some(best.block)
     }
 
+    /// Serves a request from cache, if a free block is there.
+    #[inline(never)]
+    pub(crate) fn serve(&mut self, request: &Request) -> Option<Grant> {
+        let found = self.reuse(request)?;
+        Some(self.hand_out(request, found))
+    }
+
     /// Turns a block that is in no list into an allocation, cutting off what is not needed.
-    #[inline]
-    pub(crate) fn hand_out(&mut self, request: &Request, found: BlockId) -> Grant {
+    #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
+    #[inline(always)]
+    fn hand_out(&mut self, request: &Request, found: BlockId) -> Grant {
         let class = request.class;
         let never_cuts = self.never_cuts(usize::from(request.pool));
         let block = &mut self.blocks[found];
@@ -194,8 +204,15 @@ impl<D: Device> State<D> {
         Grant { block: found, address, size }
     }
 
+    /// As [`State::hand_out`], for a block fresh from the device.
+    #[inline(never)]
+    pub(crate) fn finish(&mut self, request: &Request, found: BlockId) -> Grant {
+        self.hand_out(request, found)
+    }
+
     /// Keeps `size` bytes of a block and makes a free block of the rest.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
+    #[inline(always)]
     fn cut_off_rest(&mut self, front: BlockId, size: Bytes) {
         let id = self.blocks.twin(front);
         let block = &mut self.blocks[front];

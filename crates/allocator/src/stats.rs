@@ -264,7 +264,8 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// A block was handed out.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
     pub(crate) fn allocated(&mut self, class: Class, size: Bytes, requested: Bytes) {
         self.allocation.up(class, 1);
         self.allocated_bytes.up(class, size.as_i64());
@@ -276,7 +277,8 @@ impl Ledger {
     }
 
     /// A block was given back by its owner and is used by nobody else.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
     pub(crate) fn freed(&mut self, class: Class, size: Bytes, requested: Bytes) {
         self.allocation.down(class, 1);
         self.allocated_bytes.down(class, size.as_i64());
@@ -302,7 +304,8 @@ impl Ledger {
     ///
     /// Free blocks of a segment that is partly in use cannot be given back; here one of them
     /// disappears, shrinks, or comes into being.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
     pub(crate) fn took(&mut self, class: Class, was_split: bool, taken: Bytes, rest: Bytes) {
         match (was_split, rest.is_zero()) {
             (true, false) => self.inactive_split_bytes.down(class, taken.as_i64()),

@@ -27,7 +27,9 @@ fn odd_data_is_drawn_all_the_same() {
     let zeros = [sample(1, 0, 0), sample(2, 0, 0)];
     let late = [sample(usize::MAX / 4096, 1, 1)];
     let huge = [sample(1, u64::MAX, u64::MAX)];
-    for series in [&[][..], &[&[]], &[&one], &[&zeros, &[]], &[&one, &zeros], &[&late], &[&huge]] {
+    let odd: [&[&[Sample]]; 7] =
+        [&[], &[&[]], &[&one], &[&zeros, &[]], &[&one, &zeros], &[&late], &[&huge]];
+    for series in odd {
         for capacity in [None, Some(Bytes::ZERO), Some(Bytes::gib(1)), Some(Bytes::MAX)] {
             let text = draw(&[Panel { capacity, ..panel("odd", series) }]).unwrap();
             assert!(text.starts_with("<svg ") && text.trim_end().ends_with("</svg>"));
