@@ -12,7 +12,7 @@ use freeboard_units::{Address, AddressRange, Bytes};
 use crate::block::{Block, BlockId, BlockState};
 use crate::config::Reserve;
 use crate::error::Error;
-use crate::free_list::Entry;
+use crate::free_list::{Entry, Found};
 use crate::policy::placement;
 use crate::request::Request;
 use crate::state::State;
@@ -24,23 +24,26 @@ impl<D: Device> State<D> {
     /// Among free blocks that fit, prefers one that cannot grow: space at the growing end counts
     /// as large as it can become.
     #[inline]
-    pub(crate) fn prefer_bounded(&self, mut best: Entry, request: &Request) -> Entry {
+    pub(crate) fn prefer_bounded(&self, best: Found, request: &Request) -> Found {
+        // Only a block that borders unmapped space can be worse than a larger one.
+        if self.room_behind(best.entry.block).is_zero() {
+            return best;
+        }
+        self.search_bounded(best, request)
+    }
+
+    #[inline(never)]
+    fn search_bounded(&self, mut best: Found, request: &Request) -> Found {
         let pool = &self.pools[usize::from(request.pool)];
-        let Some(list) = pool.list(request.stream) else { return best };
-        loop {
-            // Only a block that borders unmapped space can be worse than a larger one.
-            let room = self.room_behind(best.block);
-            if room.is_zero() {
-                return best;
-            }
-            let Some(next) = list.at_least(best.key.next()) else {
-                return best;
-            };
-            if next.key.size + self.room_behind(next.block) >= best.key.size + room {
-                return best;
-            }
+        let expanded = |entry: Entry| entry.key.size + self.room_behind(entry.block);
+        while let Some(next) =
+            pool.list(request.stream).and_then(|list| list.at_least(best.entry.key.next()))
+            && !self.room_behind(best.entry.block).is_zero()
+            && expanded(next.entry) < expanded(best.entry)
+        {
             best = next;
         }
+        best
     }
 
     /// Unmapped bytes right behind a block.

@@ -60,6 +60,17 @@ impl Entry {
     const NONE: Self = Self { key: Key { size: Bytes::ZERO, place: 0 }, block: BlockId::NONE };
 }
 
+/// A free block and where it was found, so that it can be taken without searching again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) entry: Entry,
+    /// The shelf and the place on its first run; [`ELSEWHERE`] for anything else.
+    spot: (usize, usize),
+}
+
+/// Not on the first run of a shelf.
+const ELSEWHERE: (usize, usize) = (usize::MAX, 0);
+
 /// A shelf: `first` holds the smallest keys; `rest` exists only where one run is not enough.
 #[derive(Clone, Debug, Default)]
 struct Shelf {
@@ -139,40 +150,69 @@ impl FreeList {
         let shelf = &mut self.shelves[index];
         shelf.remove(key);
         if shelf.first.is_empty() {
-            let word = &mut self.words[index / 64];
-            *word &= !(1 << (index % 64));
-            if *word == 0 {
-                self.summary &= !(1 << (index / 64));
-            }
+            self.clear_bit(index);
+        }
+    }
+
+    #[inline]
+    fn clear_bit(&mut self, index: usize) {
+        let word = &mut self.words[index / 64];
+        *word &= !(1 << (index % 64));
+        if *word == 0 {
+            self.summary &= !(1 << (index / 64));
         }
     }
 
     /// The first block that is not before `key`, if there is one.
     #[expect(clippy::inline_always, reason = "part of the hot path")]
     #[inline(always)]
-    pub(crate) fn at_least(&self, key: Key) -> Option<Entry> {
+    pub(crate) fn at_least(&self, key: Key) -> Option<Found> {
         let latest_fits = self.latest.key.rank() >= key.rank();
+        let latest = latest_fits.then_some(Found { entry: self.latest, spot: ELSEWHERE });
         if self.summary == 0 {
-            return latest_fits.then_some(self.latest);
+            return latest;
         }
         match self.shelved_at_least(key) {
-            Some(shelved) if !latest_fits || shelved.key.rank() < self.latest.key.rank() => {
+            Some(shelved) if !latest_fits || shelved.entry.key.rank() < self.latest.key.rank() => {
                 Some(shelved)
             }
-            _ => latest_fits.then_some(self.latest),
+            _ => latest,
         }
     }
 
-    #[inline(never)]
-    fn shelved_at_least(&self, key: Key) -> Option<Entry> {
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
+    fn shelved_at_least(&self, key: Key) -> Option<Found> {
         let index = shelf_of(key);
-        if self.words[index / 64] >> (index % 64) & 1 == 1
-            && let Some(entry) = self.shelves[index].at_least(key)
-        {
-            return Some(entry);
+        if self.words[index / 64] >> (index % 64) & 1 == 1 {
+            let shelf = &self.shelves[index];
+            let at = position(&shelf.first, key);
+            if let Some(&entry) = shelf.first.get(at) {
+                return Some(Found { entry, spot: (index, at) });
+            }
+            if let Some(entry) = shelf.at_least_in_rest(key) {
+                return Some(Found { entry, spot: ELSEWHERE });
+            }
         }
         // Every entry of a higher shelf is larger than any of this one, so its first is the best.
-        self.occupied_from(index + 1).map(|index| self.shelves[index].first[0])
+        let index = self.occupied_from(index + 1)?;
+        Some(Found { entry: self.shelves[index].first[0], spot: (index, 0) })
+    }
+
+    /// Takes out what [`FreeList::at_least`] just found.
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
+    pub(crate) fn take(&mut self, found: &Found) {
+        let (index, at) = found.spot;
+        match self.shelves.get_mut(index) {
+            Some(shelf) if shelf.rest.is_none() => {
+                shelf.first.remove(at);
+                if shelf.first.is_empty() {
+                    self.clear_bit(index);
+                }
+            }
+            _ => self.remove(found.entry.key),
+        }
     }
 
     /// Every entry, in no order.
@@ -232,15 +272,12 @@ impl Shelf {
         remove_sorted(&mut self.first, key);
     }
 
-    #[inline]
-    fn at_least(&self, key: Key) -> Option<Entry> {
-        if let Some(rest) = &self.rest
-            && self.first.last().is_none_or(|last| last.key.rank() < key.rank())
-        {
-            let run = rest.partition_point(|run| run[run.len() - 1].key.rank() < key.rank());
-            return rest.get(run).map(|run| run[position(run, key)]);
-        }
-        self.first.get(position(&self.first, key)).copied()
+    /// The first entry not before `key` behind the first run.
+    #[cold]
+    fn at_least_in_rest(&self, key: Key) -> Option<Entry> {
+        let rest = self.rest.as_ref()?;
+        let run = rest.partition_point(|run| run[run.len() - 1].key.rank() < key.rank());
+        rest.get(run).map(|run| run[position(run, key)])
     }
 
     /// The run that holds `key` or would: 0 is `first`, n is `rest[n - 1]`.

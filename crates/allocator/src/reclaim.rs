@@ -66,10 +66,10 @@ impl<D: Device> State<D> {
         let Some(list) = pool.list(request.stream) else { return Ok(false) };
         let whole = |id: BlockId| !self.blocks[id].is_expandable() && !self.blocks[id].is_split();
         if let Some(found) = list.at_least(Key::from_size(wanted))
-            && whole(found.block)
+            && whole(found.entry.block)
         {
             self.ledger.stalls += 1;
-            self.release_segment(found.block)?;
+            self.release_segment(found.entry.block)?;
             return Ok(true);
         }
         let mut oversize: Vec<_> = list

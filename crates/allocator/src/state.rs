@@ -163,12 +163,12 @@ impl<D: Device> State<D> {
         if self.split.expandable {
             best = self.prefer_bounded(best, request);
         }
-        if !self.split.may_serve(best.key.size, request.size) {
+        if !self.split.may_serve(best.entry.key.size, request.size) {
             return None;
         }
         let pool = &mut self.pools[usize::from(request.pool)];
-        pool.free[usize::from(request.stream)].remove(best.key);
-        Some(best.block)
+        pool.free[usize::from(request.stream)].take(&best);
+        Some(best.entry.block)
     }
 
     /// Serves a request from cache, if a free block is there.

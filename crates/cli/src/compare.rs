@@ -34,6 +34,7 @@ usage or input.";
 /// Run traces under several policies and say which does best
 #[derive(Args, Debug)]
 #[command(after_help = DETAILS)]
+#[expect(clippy::doc_markdown, reason = "this is the text of the help, where backticks would show")]
 pub(crate) struct Arguments {
     /// Text traces, plain, gzip or zstd; - for standard input; or workload:NAME for a synthetic
     /// one, like workload:transformer, or workload:moe@7 for another seed

@@ -24,7 +24,7 @@ const EXIT_STATUS: &str = "Exit status: 0, done, and the trace survived; 1, it r
 
 /// Replay the allocations of training runs under any policy, on a simulated device of any size.
 #[derive(Debug, Parser)]
-#[command(name = "freeboard", version, about, after_help = EXIT_STATUS, max_term_width = 100)]
+#[command(name = "freeboard", version, after_help = EXIT_STATUS, max_term_width = 100)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,

@@ -58,6 +58,7 @@ impl Policy {
 
 /// Policy and device.
 #[derive(Args, Debug)]
+#[expect(clippy::doc_markdown, reason = "this is the text of the help, where backticks would show")]
 pub(crate) struct PolicyArguments {
     /// Settings as in PYTORCH_ALLOC_CONF, like "max_split_size_mb:128"; means PyTorch's policy,
     /// also where empty
@@ -86,7 +87,7 @@ impl PolicyArguments {
 #[derive(Args, Debug)]
 pub(crate) struct DeviceArguments {
     /// The device's memory, like 80GiB
-    #[arg(long, value_name = "BYTES", default_value = "512GiB", allow_negative_numbers = true)]
+    #[arg(long, value_name = "BYTES", default_value = "512GiB", allow_hyphen_values = true)]
     capacity: Bytes,
     /// The part of the device's memory the allocator may hold, from 0 to 1
     #[arg(long, value_name = "F", allow_negative_numbers = true, value_parser = part)]

@@ -1,5 +1,5 @@
 //! The real binary, run as people run it.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 #[path = "command/bad_input.rs"]
 mod bad_input;

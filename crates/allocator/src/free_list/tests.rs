@@ -37,6 +37,7 @@ enum Step {
     Insert(u64, u64),
     Remove(usize),
     Search(u64, u64),
+    Take(u64, u64),
 }
 
 fn units() -> impl Strategy<Value = u64> {
@@ -48,6 +49,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (units(), 0..1000u64).prop_map(|(u, a)| Step::Insert(u, a)),
         3 => any::<usize>().prop_map(Step::Remove),
         2 => (units(), 0..1000u64).prop_map(|(u, a)| Step::Search(u, a)),
+        2 => (units(), 0..1000u64).prop_map(|(u, a)| Step::Take(u, a)),
     ];
     prop::collection::vec(step, 1..600)
 }
@@ -67,8 +69,16 @@ fn check(steps: &[Step]) {
                 list.remove(key(picked.0, picked.1));
             }
             Step::Remove(_) => {}
+            Step::Take(units, place) => {
+                if let Some(found) = list.at_least(key(units, place)) {
+                    list.take(&found);
+                    let expected = *model.range((units, place)..).next().unwrap();
+                    assert_eq!(found.entry.key, key(expected.0, expected.1));
+                    model.remove(&expected);
+                }
+            }
             Step::Search(units, place) => {
-                let found = list.at_least(key(units, place)).map(|entry| entry.key);
+                let found = list.at_least(key(units, place)).map(|found| found.entry.key);
                 let expected = model.range((units, place)..).next();
                 assert_eq!(found, expected.map(|&(units, place)| key(units, place)));
             }
@@ -92,7 +102,8 @@ proptest! {
 fn a_shelf_of_thousands_stays_in_order_and_empties_again() {
     let addresses = (0..5000u64).map(|i| i * 7919 % 5003);
     let mut steps: Vec<Step> = addresses.map(|a| Step::Insert(9, a)).collect();
-    steps.extend((0..5000).map(|i| Step::Remove(i * 31)));
+    steps.extend((0..1000).map(|_| Step::Take(9, 2500)));
+    steps.extend((0..4000).map(|i| Step::Remove(i * 31)));
     steps.push(Step::Search(1, 0));
     check(&steps);
 }

@@ -42,7 +42,7 @@ fn a_broken_line_is_named_with_its_number() {
     for (content, words) in [
         ("a 0 1 0\n# so far\nx 0\n", ["line 3", "unknown operation 'x'"]),
         ("a 0 1\n", ["line 1", "write 'a ID BYTES STREAM'"]),
-        ("a 0 1 0\na 0 -1 0\n", ["line 2", "id 0 is live since line 1"]),
+        ("a 0 1 0\na 0 1 0\n", ["line 2", "id 0 is live since line 1"]),
         ("a 0 -1 0\n", ["line 1", "'-1' is no number"]),
         ("a 0 1 99999\n", ["line 1", "the largest is 65535"]),
         ("f 5\n", ["line 1", "id 5 is not live"]),
@@ -50,10 +50,7 @@ fn a_broken_line_is_named_with_its_number() {
         ("", ["holds no operation", "check that the recording"]),
     ] {
         let trace = folder.file("bad.trace", content);
-        refused_by_all(&trace, &[&trace, words[0]]);
-        if !content.contains("-1 0\n") {
-            refused_by_all(&trace, &words);
-        }
+        refused_by_all(&trace, &[&trace, words[0], words[1]]);
     }
 }
 
@@ -67,14 +64,13 @@ fn damaged_compressed_files_are_named_with_their_format() {
         let words = [&trace, "is no sound", format, "fetch or record it again"];
         refused_by_all(&trace, &words);
     }
-    // A sound header, then flipped bits.
-    let mut packed = Vec::new();
-    let mut packer = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::fast());
+    // A sound header, then a flipped checksum.
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut packer, b"a 0 1 0\n").unwrap();
-    packer.finish().unwrap();
-    let middle = packed.len() - 6;
-    packed[middle] ^= 0xff;
-    refused_by_all(&folder.file("crc.trace", packed), &["crc.trace", "gzip"]);
+    let mut content = packer.finish().unwrap();
+    let checksum = content.len() - 6;
+    content[checksum] ^= 0xff;
+    refused_by_all(&folder.file("crc.trace", content), &["crc.trace", "gzip"]);
 }
 
 #[test]

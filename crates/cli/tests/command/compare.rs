@@ -23,7 +23,10 @@ fn the_json_has_rows_a_summary_and_a_winner() {
     assert_eq!(Said::keys(&comparison), ["rows", "summary", "winner"]);
     let rows = comparison["rows"].as_array().unwrap();
     assert_eq!((rows.len(), comparison["summary"].as_array().unwrap().len()), (6, 3));
-    assert_eq!((&rows[0]["trace"], &rows[3]["trace"]), (&"h1-order".into(), &"h11-packing@3".into()));
+    assert_eq!(
+        (&rows[0]["trace"], &rows[3]["trace"]),
+        (&"h1-order".into(), &"h11-packing@3".into())
+    );
     let names = [
         "capacity_ratio",
         "contender",
