@@ -1,0 +1,37 @@
+//! Freeboard: a native memory library for training runs.
+//!
+//! *Freeboard* is the height of a ship's side above the water: the margin before she goes under.
+//! Here it is the device memory a training run still has.
+//!
+//! | module | what for |
+//! |---|---|
+//! | [`allocator`] | a caching device allocator with `PyTorch`'s policies, exactly, and better ones |
+//! | [`device`] | what a device must do for it: two small traits |
+//! | [`device_sim`] | a device made of arithmetic, for tests and for replays without a GPU |
+//! | [`replay`] | allocation traces and workloads, run under any policy |
+//! | [`units`] | sizes, addresses and streams as types |
+//!
+//! ```
+//! use freeboard::{Bytes, CachingAllocator, Config, SimDevice, StreamId};
+//!
+//! let allocator = CachingAllocator::new(SimDevice::new(Bytes::gib(8)), Config::default())?;
+//! let weights = allocator.allocate(Bytes::mib(64), StreamId::DEFAULT)?;
+//! let activations = allocator.allocate(Bytes::mib(200), StreamId::DEFAULT)?;
+//! drop(activations); // back to the cache: the next step gets it without asking the driver
+//!
+//! let stats = allocator.stats();
+//! assert_eq!(stats.allocated_bytes.all.current, weights.size().as_i64());
+//! # Ok::<(), freeboard::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub use freeboard_allocator as allocator;
+pub use freeboard_device as device;
+pub use freeboard_device_sim as device_sim;
+pub use freeboard_replay as replay;
+pub use freeboard_units as units;
+
+pub use freeboard_allocator::{Allocation, CachingAllocator, Config, Error, OutOfMemory, Stats};
+pub use freeboard_device::Device;
+pub use freeboard_device_sim::SimDevice;
+pub use freeboard_units::{Address, Bytes, StreamId};
