@@ -23,17 +23,8 @@ pub(crate) use pages::ExpandableSegment;
 impl<D: Device> State<D> {
     /// Among free blocks that fit, prefers one that cannot grow: space at the growing end counts
     /// as large as it can become.
-    #[inline]
-    pub(crate) fn prefer_bounded(&self, best: Found, request: &Request) -> Found {
-        // Only a block that borders unmapped space can be worse than a larger one.
-        if self.room_behind(best.entry.block).is_zero() {
-            return best;
-        }
-        self.search_bounded(best, request)
-    }
-
     #[inline(never)]
-    fn search_bounded(&self, mut best: Found, request: &Request) -> Found {
+    pub(crate) fn prefer_bounded(&self, mut best: Found, request: &Request) -> Found {
         let pool = &self.pools[usize::from(request.pool)];
         let expanded = |entry: Entry| entry.key.size + self.room_behind(entry.block);
         while let Some(next) =
@@ -48,7 +39,7 @@ impl<D: Device> State<D> {
 
     /// Unmapped bytes right behind a block.
     #[inline]
-    fn room_behind(&self, id: BlockId) -> Bytes {
+    pub(crate) fn room_behind(&self, id: BlockId) -> Bytes {
         let next = self.blocks[id].next;
         if next.is_none() || self.blocks[next].is_mapped() {
             return Bytes::ZERO;

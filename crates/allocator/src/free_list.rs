@@ -56,6 +56,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether it stands for no block; its size of zero says so.
+    #[inline]
+    const fn is_none(&self) -> bool {
+        self.key.size.is_zero()
+    }
+
     /// No block: before every key that is looked for.
     const NONE: Self = Self { key: Key { size: Bytes::ZERO, place: 0 }, block: BlockId::NONE };
 }
@@ -113,7 +119,7 @@ impl FreeList {
     #[expect(clippy::inline_always, reason = "part of the hot path")]
     #[inline(always)]
     pub(crate) fn insert(&mut self, entry: Entry) {
-        if self.latest.block.is_some() {
+        if !self.latest.is_none() {
             self.shelve(self.latest);
         }
         self.latest = entry;
@@ -138,7 +144,7 @@ impl FreeList {
     #[inline(always)]
     pub(crate) fn remove(&mut self, key: Key) {
         if self.latest.key == key {
-            self.latest = Entry::NONE;
+            self.latest.key.size = Bytes::ZERO;
         } else {
             self.unshelve(key);
         }
@@ -215,9 +221,15 @@ impl FreeList {
         }
     }
 
+    /// Whether there is one block at most, as far as one look can tell.
+    #[inline]
+    pub(crate) const fn is_single(&self) -> bool {
+        self.summary == 0
+    }
+
     /// Every entry, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        let latest = Some(&self.latest).filter(|latest| latest.block.is_some());
+        let latest = Some(&self.latest).filter(|latest| !latest.is_none());
         latest.into_iter().chain(self.shelves.iter().flat_map(|shelf| shelf.runs().flatten()))
     }
 

@@ -73,11 +73,13 @@ impl<D: Device> State<D> {
             self.blocks.remove(merged);
         }
         let block = &mut self.blocks[id];
-        block.size = size;
-        block.address = address;
-        block.place = place;
-        block.prev = prev;
-        block.next = next;
+        if blocks != 0 {
+            block.size = size;
+            block.address = address;
+            block.place = place;
+            block.prev = prev;
+            block.next = next;
+        }
         block.state = BlockState::Free;
         block.requested = Bytes::ZERO;
         block.free_since = pool.searches;

@@ -159,8 +159,13 @@ impl<D: Device> State<D> {
         if self.counts_age {
             pool.searches += 1;
         }
-        let mut best = pool.list(request.stream)?.at_least(Key::from_size(request.size))?;
-        if self.split.expandable {
+        let list = pool.list(request.stream)?;
+        let mut best = list.at_least(Key::from_size(request.size))?;
+        // Only a block that borders unmapped space can be worse than a larger one, if there is one.
+        if self.split.expandable
+            && !list.is_single()
+            && !self.room_behind(best.entry.block).is_zero()
+        {
             best = self.prefer_bounded(best, request);
         }
         if !self.split.may_serve(best.entry.key.size, request.size) {

@@ -75,59 +75,56 @@ pub struct Stats {
     pub max_split_size: i64,
 }
 
-/// A counter as two sums; the current value is their difference, so a decrease is one addition.
+/// A counter whose increases are not stored: they are the decreases and what is there now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counter {
-    ups: i64,
-    downs: i64,
+    current: i64,
     peak: i64,
-    /// The sums when they were last reset.
+    downs: i64,
+    /// Increases and decreases when sums were last reset.
     base: (i64, i64),
 }
 
 impl Counter {
     #[inline]
     pub(crate) fn up(&mut self, amount: i64) {
-        self.ups += amount;
+        self.current += amount;
         // A new peak is rare: a branch costs less than a store.
-        if self.current() > self.peak {
-            self.peak = self.current();
+        if self.current > self.peak {
+            self.peak = self.current;
         }
     }
 
     #[inline]
     pub(crate) fn down(&mut self, amount: i64) {
+        self.current -= amount;
         self.downs += amount;
-        debug_assert!(self.current() >= 0, "a counter fell below zero");
-    }
-
-    #[inline]
-    const fn current(&self) -> i64 {
-        self.ups - self.downs
+        debug_assert!(self.current >= 0, "a counter fell below zero");
     }
 
     fn reset_peak(&mut self) {
-        self.peak = self.current();
+        self.peak = self.current;
     }
 
     fn reset_sums(&mut self) {
-        self.base = (self.ups, self.downs);
+        self.base = (self.current + self.downs, self.downs);
     }
 
     fn stat(&self) -> Stat {
         Stat {
-            current: self.current(),
+            current: self.current,
             peak: self.peak,
-            allocated: self.ups - self.base.0,
+            allocated: self.current + self.downs - self.base.0,
             freed: self.downs - self.base.1,
         }
     }
 }
 
-/// A counter by pool: the total's sums follow from the parts, only its peak does not.
+/// A counter by pool: the total's sums follow from the parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     parts: [Counter; 2],
+    current: i64,
     peak: i64,
 }
 
@@ -135,14 +132,16 @@ impl Counters {
     #[inline]
     pub(crate) fn up(&mut self, class: Class, amount: i64) {
         self.parts[class as usize].up(amount);
-        if self.current() > self.peak {
-            self.peak = self.current();
+        self.current += amount;
+        if self.current > self.peak {
+            self.peak = self.current;
         }
     }
 
     #[inline]
     pub(crate) fn down(&mut self, class: Class, amount: i64) {
         self.parts[class as usize].down(amount);
+        self.current -= amount;
     }
 
     /// One increase or decrease, as `PyTorch` books a net change.
@@ -155,18 +154,13 @@ impl Counters {
         }
     }
 
-    #[inline]
-    const fn current(&self) -> i64 {
-        self.parts[0].current() + self.parts[1].current()
-    }
-
     fn stat(&self) -> StatByPool {
         total(self.parts.map(|part| part.stat()), self.peak)
     }
 
     fn reset_peaks(&mut self) {
         self.parts.iter_mut().for_each(Counter::reset_peak);
-        self.peak = self.current();
+        self.peak = self.current;
     }
 
     fn reset_sums(&mut self) {
@@ -201,7 +195,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     fn active(&self, allocated: &Counters) -> [i64; 2] {
-        [0, 1].map(|part| self.parts[part] + allocated.parts[part].current())
+        [0, 1].map(|part| self.parts[part] + allocated.parts[part].current)
     }
 
     fn note_peaks(&mut self, allocated: &Counters) {

@@ -165,9 +165,9 @@ fn uses_recorded_in_a_capture_are_done_with_it() {
         allocator.begin_pool(pool, PoolUse::Capture, |_| true).unwrap();
         let held = take(&allocator, Bytes::mib(20));
         held.record_use(stream(1)).unwrap();
-        let held = if late { Some(held) } else { None };
+        let kept = late.then_some(held); // or freed inside
         allocator.end_pool(pool).unwrap();
-        drop(held);
+        drop(kept);
         allocator.check().unwrap();
         drop(take(&allocator, Bytes::mib(2)));
         assert_eq!(device.count(Call::EventRecord), 0);

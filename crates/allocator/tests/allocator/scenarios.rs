@@ -45,7 +45,7 @@ fn h5_a_pending_block_is_used_again_by_default_and_refused_as_in_pytorch() {
     let fixed = Config::default().with_expandable_segments(false);
     for (config, is_served) in [
         (Config::pytorch(), false),
-        (parse(EXPANDABLE), false),
+        (parse(EXPANDABLE), true), // its pages are given back, and mapped again
         (Config::default(), true),
         (fixed, true),
     ] {

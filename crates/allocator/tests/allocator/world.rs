@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use freeboard_allocator::{Config, Error, PoolId, PoolOptions, PoolUse, Stats};
-use freeboard_units::{Address, AddressRange, Bytes};
+use freeboard_units::{Address, AddressRange, Bytes, StreamId};
 
 use crate::common::{Allocator, Device, Held, bytes, lend_with_lag, stream};
 use crate::program::{Op, Program};
@@ -60,7 +60,8 @@ impl World {
             Op::Allocate { bytes, stream: number } => {
                 let asked = Bytes::new(bytes);
                 let held = allocator.allocate_shared(asked, stream(number))?;
-                assert_eq!((held.requested(), held.stream()), (asked, stream(number)));
+                let own = if bytes == 0 { StreamId::DEFAULT } else { stream(number) };
+                assert_eq!((held.requested(), held.stream()), (asked, own));
                 let (address, size) = (held.address(), held.size());
                 let (held, requested, used_elsewhere) = (Some(held), asked, false);
                 self.live.push(Live { held, address, requested, size, used_elsewhere });
