@@ -23,7 +23,8 @@ impl BlockId {
         !self.is_none()
     }
 
-    const fn index(self) -> usize {
+    #[inline]
+    pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -150,6 +151,13 @@ impl Arena {
     #[inline]
     pub(crate) fn remove(&mut self, id: BlockId) {
         self.spare.push(id);
+    }
+
+    /// The blocks by [`BlockId::index`], and the unused places, for code that looks at many blocks:
+    /// a slice stays in registers where the arena would be read again after every write.
+    #[inline]
+    pub(crate) fn parts(&mut self) -> (&mut [Block], &mut Vec<BlockId>) {
+        (&mut self.blocks, &mut self.spare)
     }
 
     /// How many blocks there are, and how many places for them.

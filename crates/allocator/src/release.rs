@@ -43,36 +43,35 @@ impl<D: Device> State<D> {
     #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
     #[inline(always)]
     fn free_block(&mut self, id: BlockId, class: Class) {
-        let block = &self.blocks[id];
+        let (all, spare) = self.blocks.parts();
+        let block = &all[id.index()];
         let Block { mut size, mut address, mut place, mut prev, mut next, stream, .. } = *block;
         let fixed = !block.is_expandable();
         let pool = &mut self.pools[usize::from(block.pool)];
         let (mut blocks, mut bytes) = (0, 0);
-        if prev.is_some() && self.blocks[prev].is_free() {
-            let merged = prev;
-            let other = &self.blocks[merged];
+        if prev.is_some() && all[prev.index()].is_free() {
+            let other = &all[prev.index()];
             pool.remove(other);
+            spare.push(prev);
             size += other.size;
             (address, place, prev) = (other.address, other.place, other.prev);
             (blocks, bytes) = (-1, -other.size.as_i64());
             if prev.is_some() {
-                self.blocks[prev].next = id;
+                all[prev.index()].next = id;
             }
-            self.blocks.remove(merged);
         }
-        if next.is_some() && self.blocks[next].is_free() {
-            let merged = next;
-            let other = &self.blocks[merged];
+        if next.is_some() && all[next.index()].is_free() {
+            let other = &all[next.index()];
             pool.remove(other);
+            spare.push(next);
             size += other.size;
             next = other.next;
             (blocks, bytes) = (blocks - 1, bytes - other.size.as_i64());
             if next.is_some() {
-                self.blocks[next].prev = id;
+                all[next.index()].prev = id;
             }
-            self.blocks.remove(merged);
         }
-        let block = &mut self.blocks[id];
+        let block = &mut all[id.index()];
         if blocks != 0 {
             block.size = size;
             block.address = address;

@@ -220,14 +220,18 @@ impl<D: Device> State<D> {
     #[inline(always)]
     fn cut_off_rest(&mut self, front: BlockId, size: Bytes) {
         let id = self.blocks.twin(front);
-        let block = &mut self.blocks[front];
+        let (all, _) = self.blocks.parts();
+        let block = &mut all[front.index()];
         let (pool, stream, expandable) = (block.pool, block.stream, block.expandable);
         let (address, place) = (block.address + size, block.place + size.get());
         let (next, rest) = (block.next, block.size - size);
         block.size = size;
         block.next = id;
+        if next.is_some() {
+            all[next.index()].prev = id;
+        }
         let pool_of = &mut self.pools[usize::from(pool)];
-        let block = &mut self.blocks[id];
+        let block = &mut all[id.index()];
         block.address = address;
         block.size = rest;
         block.place = place;
@@ -242,9 +246,6 @@ impl<D: Device> State<D> {
         block.state = BlockState::Free;
         block.used_elsewhere = false;
         block.raw = false;
-        if next.is_some() {
-            self.blocks[next].prev = id;
-        }
         pool_of.list_block(stream, Entry { key: Key { size: rest, place }, block: id });
     }
 

@@ -81,6 +81,34 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn probe_roundup(mib in 20..600_u64, steps in steps()) {
+        try_it(&parse("roundup_power2_divisions:4"), mib * 2, &steps, None)?;
+    }
+    #[test]
+    fn probe_throw(mib in 20..600_u64, steps in steps()) {
+        try_it(&parse("throw_on_cudamalloc_oom:True"), mib * 2, &steps, None)?;
+    }
+    #[test]
+    fn probe_throw_ours(mib in 20..600_u64, steps in steps()) {
+        try_it(&Config::default().with_throw_on_oom(true), mib * 2, &steps, None)?;
+    }
+    #[test]
+    fn probe_large(mib in 20..600_u64, steps in steps()) {
+        try_it(&parse("large_segment_size_mb:64"), mib * 2, &steps, Some(Bytes::mib(2)))?;
+    }
+    #[test]
+    fn probe_gc(mib in 20..600_u64, steps in steps()) {
+        try_it(&parse("garbage_collection_threshold:0.3,per_process_memory_fraction:0.9"), mib * 2, &steps, Some(Bytes::mib(2)))?;
+    }
+    #[test]
+    fn probe_max_split_step(mib in 20..600_u64, steps in steps()) {
+        try_it(&parse("max_split_size_mb:40"), mib * 2, &steps, Some(Bytes::mib(22)))?;
+    }
+}
+
 #[test]
 fn on_a_fresh_device_it_is_the_device() {
     for (config, mib, largest) in [
