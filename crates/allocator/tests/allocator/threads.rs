@@ -8,7 +8,9 @@ use std::thread;
 use freeboard_allocator::{Config, Error};
 use freeboard_units::Bytes;
 
-use crate::common::{Allocator, Held, MIB, finish, lend, lend_with_lag, parse, stream, take, take_many};
+use crate::common::{
+    Allocator, Held, MIB, finish, lend, lend_with_lag, parse, stream, take, take_many,
+};
 
 const THREADS: u64 = 8;
 

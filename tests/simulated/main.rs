@@ -1,0 +1,4 @@
+//! Whole programs on the simulated device, through the facade.
+
+#[cfg(test)]
+mod workloads;
