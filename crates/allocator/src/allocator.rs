@@ -135,7 +135,9 @@ impl<D: Device> CachingAllocator<D> {
         drop(state);
         if let Err(Error::OutOfMemory(report)) = &outcome {
             let observers = self.observers.lock().clone();
-            observers.iter().for_each(|observer| observer(report));
+            for observer in observers {
+                observer(report);
+            }
         }
         outcome
     }

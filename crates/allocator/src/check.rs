@@ -6,6 +6,7 @@ use freeboard_device::Device;
 use freeboard_units::{Address, Bytes};
 
 use crate::block::{BlockId, BlockState};
+use crate::expandable::ExpandableSegment;
 use crate::state::State;
 use crate::stats::Class;
 
@@ -92,7 +93,7 @@ impl<D: Device> State<D> {
         for (segment, covered) in self.expandable.iter().zip(covered) {
             let size = segment.as_ref().map_or(Bytes::ZERO, |segment| segment.range().size());
             ensure!(size == covered, "an expandable segment is not covered by its blocks");
-            held += segment.as_ref().map_or(Bytes::ZERO, |segment| segment.mapped_bytes());
+            held += segment.as_ref().map_or(Bytes::ZERO, ExpandableSegment::mapped_bytes);
         }
         ensure!(held == self.held, "{held} are held, {} are booked", self.held);
         for (pool, segments) in self.pools.iter().zip(segments) {

@@ -1,14 +1,16 @@
 //! [`Config`]: every knob of the allocator, with its unit, default and reason.
 
 mod env;
+mod error;
 mod parse;
 mod rounding;
+mod sense;
 
 use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use env::{ConfigSource, ENVIRONMENT};
-pub use parse::{ConfigError, ConfigWarning, Parsed};
+pub use error::{ConfigError, ConfigWarning, Parsed};
 pub use rounding::Roundup;
 
 /// How the allocator decides.
@@ -29,6 +31,7 @@ pub use rounding::Roundup;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// Whether segments grow and shrink by pages (`expandable_segments`). `PyTorch`: off.
     pub expandable_segments: bool,

@@ -106,10 +106,9 @@ impl Default for FreeList {
 
 /// The shelf for a size: exact below 32 units, then sixteen per power of two.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "capped at the last shelf")]
 fn shelf_of(key: Key) -> usize {
     let units = key.size.get() >> UNIT_SHIFT;
-    let octave = (63 - (units | 1).leading_zeros()).max(STEP_BITS) - STEP_BITS;
+    let octave = (units | 1).ilog2().max(STEP_BITS) - STEP_BITS;
     let step = (units >> octave) as usize;
     ((octave << STEP_BITS) as usize + step).min(SHELVES - 1)
 }
@@ -153,9 +152,9 @@ impl FreeList {
     #[inline(never)]
     fn unshelve(&mut self, key: Key) {
         let index = shelf_of(key);
-        let shelf = &mut self.shelves[index];
-        shelf.remove(key);
-        if shelf.first.is_empty() {
+        let holder = &mut self.shelves[index];
+        holder.remove(key);
+        if holder.first.is_empty() {
             self.clear_bit(index);
         }
     }
@@ -191,12 +190,12 @@ impl FreeList {
     fn shelved_at_least(&self, key: Key) -> Option<Found> {
         let index = shelf_of(key);
         if self.words[index / 64] >> (index % 64) & 1 == 1 {
-            let shelf = &self.shelves[index];
-            let at = position(&shelf.first, key);
-            if let Some(&entry) = shelf.first.get(at) {
+            let holder = &self.shelves[index];
+            let at = position(&holder.first, key);
+            if let Some(&entry) = holder.first.get(at) {
                 return Some(Found { entry, spot: (index, at) });
             }
-            if let Some(entry) = shelf.at_least_in_rest(key) {
+            if let Some(entry) = holder.at_least_in_rest(key) {
                 return Some(Found { entry, spot: ELSEWHERE });
             }
         }
@@ -211,9 +210,9 @@ impl FreeList {
     pub(crate) fn take(&mut self, found: &Found) {
         let (index, at) = found.spot;
         match self.shelves.get_mut(index) {
-            Some(shelf) if shelf.rest.is_none() => {
-                shelf.first.remove(at);
-                if shelf.first.is_empty() {
+            Some(holder) if holder.rest.is_none() => {
+                holder.first.remove(at);
+                if holder.first.is_empty() {
                     self.clear_bit(index);
                 }
             }
@@ -240,8 +239,7 @@ impl FreeList {
 
     /// Bytes of host memory it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let entries: usize =
-            self.shelves.iter().flat_map(Shelf::runs).map(|run| run.capacity()).sum();
+        let entries: usize = self.shelves.iter().flat_map(Shelf::runs).map(Vec::capacity).sum();
         self.shelves.capacity() * size_of::<Shelf>() + entries * size_of::<Entry>()
     }
 

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::BlockState;
 use crate::error::Error;
+use crate::free_list::FreeList;
+use crate::private::PrivatePool;
 use crate::state::State;
 use crate::stats::Class;
 
@@ -121,7 +123,7 @@ impl<D: Device> State<D> {
         free.filter(|(_, block)| {
             let pool = usize::from(block.pool);
             self.pools[pool].owner.is_none()
-                || self.owner_of(pool).is_some_and(|owner| owner.is_freeable())
+                || self.owner_of(pool).is_some_and(PrivatePool::is_freeable)
         })
         .map(|(_, block)| match self.expandable.get(block.expandable as usize) {
             Some(Some(segment)) => segment.whole_page_bytes(block.range()),
@@ -155,8 +157,7 @@ impl<D: Device> State<D> {
     pub(crate) fn bookkeeping(&self) -> Bookkeeping {
         let (blocks, places) = self.blocks.counts();
         let arena = places * (size_of::<crate::block::Block>() + 4);
-        let lists: usize =
-            self.pools.iter().flat_map(|pool| &pool.free).map(|list| list.bytes()).sum();
+        let lists: usize = self.pools.iter().flat_map(|pool| &pool.free).map(FreeList::bytes).sum();
         Bookkeeping { blocks, bytes: Bytes::new((arena + lists) as u64) }
     }
 }

@@ -1,5 +1,6 @@
 //! [`OutOfMemory`]: what the allocator knew when it had no memory for a request.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use freeboard_device::Device;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::BlockState;
 use crate::error::Error;
+use crate::free_list::FreeList;
 use crate::private::PoolId;
 use crate::request::Request;
 use crate::state::State;
@@ -198,7 +200,7 @@ impl<D: Device> State<D> {
             pending: sum(|place| place.pending),
             cached: sum(|place| place.free),
             largest_free: own
-                .and_then(|list| list.largest())
+                .and_then(FreeList::largest)
                 .map_or(Bytes::ZERO, |entry| entry.key.size),
             places,
         };
@@ -208,7 +210,7 @@ impl<D: Device> State<D> {
 
     /// Where the memory is; largest first.
     pub(crate) fn places(&self) -> Vec<Place> {
-        let mut places: std::collections::BTreeMap<(u16, u16), Place> = Default::default();
+        let mut places: BTreeMap<(u16, u16), Place> = BTreeMap::new();
         for (_, block) in self.blocks.iter().filter(|(_, block)| block.is_mapped()) {
             let place = places.entry((block.pool, block.stream)).or_insert_with(|| {
                 let pool = &self.pools[usize::from(block.pool)];

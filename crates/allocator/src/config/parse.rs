@@ -4,87 +4,11 @@
 //! and `False` are spelled so), but stricter where it is careless: what it would misread in
 //! silence is a warning here, and every message names the key and the remedy.
 
-use std::fmt;
-
 use freeboard_units::Bytes;
 
-use super::{Config, Reserve, Roundup};
+use super::{Config, ConfigError, ConfigWarning, Parsed, Reserve, Roundup};
 
-/// What an option string says, and what is odd about it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parsed {
-    /// The settings.
-    pub config: Config,
-    /// Settings that do nothing or were read in an unexpected way.
-    pub warnings: Vec<ConfigWarning>,
-}
-
-/// A setting that is accepted but will surprise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigWarning {
-    /// The key it is about.
-    pub key: String,
-    /// What happens, and what to do about it.
-    pub message: String,
-}
-
-impl fmt::Display for ConfigWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.message)
-    }
-}
-
-/// A setting that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// There is no such key. Look for a typing error; `known` lists the keys there are.
-    #[error("unknown key '{key}' (character {position}); {hint}")]
-    UnknownKey {
-        /// The key as written.
-        key: String,
-        /// Where it begins, in characters from 1.
-        position: usize,
-        /// The nearest known key, or all of them.
-        hint: String,
-    },
-    /// The string is not made of `key:value` pairs.
-    #[error("'{text}' (character {position}): {remedy}")]
-    Syntax {
-        /// The part that could not be read.
-        text: String,
-        /// Where it begins, in characters from 1.
-        position: usize,
-        /// What to write instead.
-        remedy: String,
-    },
-    /// The value is not allowed for this key.
-    #[error("{key}: '{value}' is not allowed: it must be {expected}")]
-    Value {
-        /// The key.
-        key: String,
-        /// The value as written.
-        value: String,
-        /// What is allowed.
-        expected: String,
-    },
-    /// Two settings exclude each other.
-    #[error("{key}: {conflict}")]
-    Contradiction {
-        /// The key to change.
-        key: String,
-        /// With what it conflicts, and the remedy.
-        conflict: String,
-    },
-}
-
-impl ConfigError {
-    pub(super) fn out_of_range(key: &str, value: impl fmt::Display, expected: &str) -> Self {
-        Self::Value { key: key.into(), value: value.to_string(), expected: expected.into() }
-    }
-}
-
-/// Every key of `PyTorch` 2.15, the ROCm spellings included.
+/// Every key of `PyTorch` 2.15, with the spellings for AMD devices.
 const KEYS: [&str; 22] = [
     "backend",
     "expandable_segments",
@@ -143,70 +67,6 @@ impl Config {
         let mut warnings = reader.warnings;
         warnings.extend(reader.config.inert_settings());
         Ok(Parsed { config: reader.config, warnings })
-    }
-
-    /// Fails where two settings exclude each other.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let large = self.large_segment_size;
-        if self.max_split_size.is_some_and(|split| split < large) {
-            return Err(ConfigError::Contradiction {
-                key: "max_split_size_mb".into(),
-                conflict: format!("must be at least the large segment size of {large}"),
-            });
-        }
-        if self.max_non_split_rounding.is_some_and(|rounding| rounding < large) {
-            return Err(ConfigError::Contradiction {
-                key: "max_non_split_rounding_mb".into(),
-                conflict: format!("must be at least the large segment size of {large}"),
-            });
-        }
-        if self.expandable_segments && !large.is_aligned(Bytes::mib(2)) {
-            return Err(ConfigError::Contradiction {
-                key: "large_segment_size_mb".into(),
-                conflict: format!(
-                    "expandable segments are mapped in pages of 2 MiB, which {large} is no \
-                     multiple of; use an even number, or expandable_segments:False"
-                ),
-            });
-        }
-        Ok(())
-    }
-
-    /// Settings that change nothing as things stand, with the remedy.
-    #[must_use]
-    pub fn inert_settings(&self) -> Vec<ConfigWarning> {
-        let mut inert = Vec::new();
-        let mut warn = |key: &str, message: &str| {
-            inert.push(ConfigWarning { key: key.into(), message: message.into() });
-        };
-        let collects = self.garbage_collection_threshold.is_some();
-        if collects && self.memory_fraction.is_none() && !self.garbage_collection_without_fraction {
-            warn(
-                "garbage_collection_threshold",
-                "has no effect without a memory fraction below 1; set \
-                 per_process_memory_fraction:0.9999 to collect relative to the whole device",
-            );
-        }
-        if collects && self.expandable_segments {
-            warn(
-                "garbage_collection_threshold",
-                "skips expandable segments, so it finds nothing to collect; leave it out",
-            );
-        }
-        if self.max_split_size.is_some() && self.expandable_segments {
-            warn(
-                "max_split_size_mb",
-                "expandable segments are split whatever their size; it only keeps large free \
-                 ranges from serving smaller requests. Leave it out",
-            );
-        }
-        if self.max_non_split_rounding.is_some() && self.max_split_size.is_none() {
-            warn("max_non_split_rounding_mb", "has no effect without max_split_size_mb");
-        }
-        if self.expandable_segments_reserve.is_some() && !self.expandable_segments {
-            warn("expandable_segments_reserve", "has no effect without expandable_segments:True");
-        }
-        inert
     }
 }
 
@@ -314,7 +174,8 @@ impl Reader {
                 self.config.pinned.max_round_threshold = self.mib(setting)?;
             }
             "pinned_max_cached_size_mb" => {
-                self.config.pinned.max_cached_size = self.mib(setting)?
+                let size = self.mib(setting)?;
+                self.config.pinned.max_cached_size = size;
             }
             "pinned_reserve_segment_size_mb" => {
                 let size = self.mib(setting)?;
@@ -444,7 +305,7 @@ impl Setting {
             return divisions.and_then(Roundup::uniform).ok_or_else(|| self.refuse(power));
         };
         let mut table = [0; Roundup::INTERVALS];
-        let mut last = None;
+        let mut latest = None;
         for entry in list.trim_end_matches(']').split(',').filter(|entry| !entry.is_empty()) {
             let (size, divisions) = entry.split_once(':').unwrap_or((entry, ""));
             let divisions = divisions
@@ -454,17 +315,17 @@ impl Setting {
                 .ok_or_else(|| self.refuse("MiB:divisions, each division 0 or a power of two"))?;
             if size == ">" {
                 // From the interval behind the last one named, or behind the first.
-                table[last.map_or(1, |last| last + 1)..].fill(divisions);
+                table[latest.map_or(1, |latest| latest + 1)..].fill(divisions);
                 continue;
             }
             let size = size.parse::<u64>().ok().filter(|n| n.is_power_of_two());
             let size = size.ok_or_else(|| self.refuse("MiB:divisions, the sizes powers of two"))?;
             let interval = (size.ilog2() as usize).min(Roundup::INTERVALS - 1);
-            if last.is_none() {
+            if latest.is_none() {
                 table[..interval].fill(divisions);
             }
             table[interval] = divisions;
-            last = Some(interval);
+            latest = Some(interval);
         }
         Roundup::by_interval(table).ok_or_else(|| self.refuse(power))
     }

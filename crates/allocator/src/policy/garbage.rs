@@ -16,7 +16,7 @@ impl GarbagePolicy {
         clippy::cast_sign_loss,
         reason = "a part of a size is a size"
     )]
-    pub(crate) fn excess(&self, held: Bytes, allowed: Bytes) -> Bytes {
+    pub(crate) fn excess(self, held: Bytes, allowed: Bytes) -> Bytes {
         held.saturating_sub(Bytes::new((self.threshold * allowed.as_f64()) as u64))
     }
 }
