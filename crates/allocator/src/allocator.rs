@@ -103,10 +103,27 @@ impl<D: Device> CachingAllocator<D> {
         Ok(Allocation::new(Arc::clone(self), granted))
     }
 
-    /// Walks down the ladder: what other streams have finished with, reuse, asking the program, and
-    /// then everything that takes a driver call.
+    /// Walks down the whole ladder; observers hear of it if it leads nowhere.
     #[cold]
     fn grant_slowly<'a>(
+        &'a self,
+        state: SpinMutexGuard<'a, State<D>>,
+        asked: Bytes,
+        stream: StreamId,
+    ) -> Result<Grant, Error> {
+        let outcome = self.descend(state, asked, stream);
+        if let Err(Error::OutOfMemory(report)) = &outcome {
+            let observers = self.observers.lock().clone();
+            for observer in observers {
+                observer(report);
+            }
+        }
+        outcome
+    }
+
+    /// The ladder: what other streams have finished with, reuse, asking the program, and then
+    /// everything that takes a driver call.
+    fn descend<'a>(
         &'a self,
         mut state: SpinMutexGuard<'a, State<D>>,
         asked: Bytes,
@@ -131,15 +148,7 @@ impl<D: Device> CachingAllocator<D> {
                 return Ok(grant);
             }
         }
-        let outcome = self.state.slowly(&mut state, |state| state.acquire(&request));
-        drop(state);
-        if let Err(Error::OutOfMemory(report)) = &outcome {
-            let observers = self.observers.lock().clone();
-            for observer in observers {
-                observer(report);
-            }
-        }
-        outcome
+        self.state.slowly(&mut state, |state| state.acquire(&request))
     }
 
     /// Whether a callback freed memory. Callbacks that allocate do not call themselves.

@@ -239,6 +239,12 @@ impl<D: Device> State<D> {
         if block.is_mapped() || block.is_split() {
             return Ok(());
         }
+        self.release_expandable(id)
+    }
+
+    /// Gives back the addresses of a segment that is one unmapped block.
+    fn release_expandable(&mut self, id: BlockId) -> Result<(), Error> {
+        let block = &self.blocks[id];
         let (number, pool) = (block.expandable as usize, usize::from(block.pool));
         let place = (block.stream, block.address);
         let segment = self.expandable[number].as_ref().expect("a live segment");
@@ -248,6 +254,13 @@ impl<D: Device> State<D> {
         self.pools[pool].segments -= 1;
         self.blocks.remove(id);
         Ok(())
+    }
+
+    /// Gives back the addresses of segments that nothing is mapped in: those that never got memory.
+    pub(crate) fn release_unused_addresses(&mut self) -> Result<(), Error> {
+        let unmapped = self.pools.iter().flat_map(|pool| pool.unmapped.values().copied());
+        let unused: Vec<BlockId> = unmapped.filter(|&id| !self.blocks[id].is_split()).collect();
+        unused.into_iter().fold(Ok(()), |outcome, id| outcome.and(self.release_expandable(id)))
     }
 
     /// Unmaps the whole pages of `range`, which lies in the free block `id`.

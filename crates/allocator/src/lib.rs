@@ -32,6 +32,7 @@ mod reclaim;
 mod release;
 mod request;
 mod segment;
+mod servable;
 mod state;
 mod stats;
 

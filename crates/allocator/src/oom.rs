@@ -127,13 +127,13 @@ impl fmt::Display for Place {
 impl OutOfMemory {
     /// The likeliest reason and what to do, in one sentence.
     fn advice(&self) -> String {
-        let room = self.free.unwrap_or(Bytes::ZERO) + self.cached;
+        let room = self.free.unwrap_or(Bytes::ZERO).saturating_add(self.cached);
         if self.refused_early {
             return "The request was refused before the device was asked, because it would exceed \
                     the limit."
                 .into();
         }
-        if self.limit.is_some_and(|limit| self.allocated + self.requested > limit) {
+        if self.limit.is_some_and(|limit| self.allocated.saturating_add(self.requested) > limit) {
             return "The limit is what stops it: raise per_process_memory_fraction.".into();
         }
         if room < self.requested {

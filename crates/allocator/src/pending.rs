@@ -51,9 +51,15 @@ impl<D: Device> State<D> {
         if self.is_capturing() {
             // Events must not be recorded while a graph is captured.
             self.deferred.push(id);
-        } else if let Err(error) = self.record_events(id) {
-            tracing::warn!(%error, "an event could not be recorded; tried again later");
-            self.deferred.push(id);
+            return;
+        }
+        match self.record_events(id) {
+            Ok(()) if self.blocks[id].events == 0 => self.complete(id),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(%error, "an event could not be recorded; tried again later");
+                self.deferred.push(id);
+            }
         }
     }
 

@@ -96,7 +96,8 @@ impl PrivatePool {
 impl<D: Device> State<D> {
     /// Makes a pool with one holder.
     pub(crate) fn create_private(&mut self, options: PoolOptions) -> PoolId {
-        let id = self.private.last_key_value().map_or(0, |(last, _)| last + 1);
+        let id = self.next_private;
+        self.next_private += 1;
         let pools = [Class::Small, Class::Large].map(|class| {
             let pool = Pool::new(class, Some(id));
             let vacant = self.pools.iter().skip(2).position(|p| p.owner.is_none());

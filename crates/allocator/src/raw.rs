@@ -41,7 +41,8 @@ impl<D: Device> State<D> {
         for pool in self.private.values_mut() {
             pool.abandon();
         }
-        if let Err(error) = self.flush() {
+        // A second time for what an error kept back the first time.
+        if let Err(error) = self.give_up().or_else(|_| self.give_up()) {
             tracing::error!(%error, "memory could not be given back");
         }
         for event in self.spare_events.drain(..) {
@@ -52,5 +53,11 @@ impl<D: Device> State<D> {
         if !self.raw.is_empty() {
             tracing::warn!(allocations = self.raw.len(), "still allocated by bare address");
         }
+    }
+
+    /// Gives back what is free, addresses included.
+    fn give_up(&mut self) -> Result<(), Error> {
+        let flushed = self.flush();
+        flushed.and(self.release_unused_addresses())
     }
 }

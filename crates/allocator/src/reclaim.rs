@@ -91,24 +91,25 @@ impl<D: Device> State<D> {
     }
 
     /// Waits for everything pending, then gives back all that is not in use.
+    ///
+    /// What fails is left as it is and does not keep the rest from going; the first error is told.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         tracing::debug!(held = %self.held, "everything cached is given back");
         self.ledger.stalls += 1;
-        self.synchronize_events()?;
+        let waited = self.synchronize_events();
         self.release_orphans();
-        self.release_pool(LARGE)?;
-        self.release_pool(Class::Small as usize)?;
-        self.release_freeable()
+        let large = self.release_pool(LARGE);
+        let small = self.release_pool(Class::Small as usize);
+        let private = self.release_freeable();
+        waited.and(large).and(small).and(private)
     }
 
     /// Gives back what is free in private pools that nobody holds.
     pub(crate) fn release_freeable(&mut self) -> Result<(), Error> {
-        for [small, large] in self.freeable_pools() {
-            self.release_pool(small)?;
-            self.release_pool(large)?;
-        }
+        let pools = self.freeable_pools().into_iter().flatten();
+        let outcome = pools.fold(Ok(()), |outcome, pool| outcome.and(self.release_pool(pool)));
         self.forget_empty_pools();
-        Ok(())
+        outcome
     }
 
     /// Gives back every free segment and every free page of a pool.
@@ -116,16 +117,17 @@ impl<D: Device> State<D> {
         let free: Vec<BlockId> = self.pools[pool].free_blocks().collect();
         let (pages, segments): (Vec<_>, Vec<_>) =
             free.into_iter().partition(|&id| self.blocks[id].is_expandable());
+        let mut outcome = Ok(());
         for id in segments {
             if !self.blocks[id].is_split() {
-                self.release_segment(id)?;
+                outcome = outcome.and(self.release_segment(id));
             }
         }
         // Unmapping a block may cut others off it, but never touches another free block.
         for id in pages {
-            self.unmap_block(id)?;
+            outcome = outcome.and(self.unmap_block(id));
         }
-        Ok(())
+        outcome
     }
 
     fn release_orphans(&mut self) {

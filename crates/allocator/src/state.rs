@@ -67,6 +67,8 @@ pub(crate) struct State<D> {
     pub(crate) deferred: Vec<BlockId>,
 
     pub(crate) private: BTreeMap<u32, PrivatePool>,
+    /// The number of the next private pool; none is given twice.
+    pub(crate) next_private: u32,
     pub(crate) captures: Vec<Capture>,
     pub(crate) raw: FxHashMap<Address, BlockId>,
 }
@@ -109,6 +111,7 @@ impl<D: Device> State<D> {
             spare_events: Vec::new(),
             deferred: Vec::new(),
             private: BTreeMap::new(),
+            next_private: 0,
             captures: Vec::new(),
             raw: FxHashMap::default(),
             device,

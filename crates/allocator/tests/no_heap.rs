@@ -48,7 +48,7 @@ fn allocates_nothing(work: impl Fn(&Lent<'_>, &mut Vec<u64>)) {
     let fixed = Config::default().with_expandable_segments(false);
     for config in [Config::pytorch(), expandable, Config::default(), fixed] {
         let device = SimDevice::new(Bytes::gib(4));
-        let allocator = CachingAllocator::new(&device, config.clone()).unwrap();
+        let allocator = CachingAllocator::new(&device, config.clone()).expect("good settings");
         let mut counts = Vec::with_capacity(16);
         for _ in 0..3 {
             counts.clear();

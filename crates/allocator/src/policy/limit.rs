@@ -29,9 +29,14 @@ impl LimitPolicy {
         self.allowed.is_none_or(|allowed| held.saturating_add(more) <= allowed)
     }
 
+    /// How many bytes a request may take before it is refused early.
+    pub(crate) fn room_before_rejection(&self, held: Bytes, total: Bytes) -> Bytes {
+        self.early.map_or(Bytes::MAX, |part| part_of(total, part).saturating_sub(held))
+    }
+
     /// Whether a request for `more` bytes is refused before the device is asked.
     pub(crate) fn rejects(&self, held: Bytes, more: Bytes, total: Bytes) -> bool {
-        self.early.is_some_and(|part| held.saturating_add(more) > part_of(total, part))
+        more > self.room_before_rejection(held, total)
     }
 }
 

@@ -5,13 +5,13 @@ use freeboard_units::Bytes;
 use crate::stats::Class;
 
 /// The largest block of the small pool.
-const SMALL: Bytes = Bytes::mib(1);
+pub(crate) const SMALL: Bytes = Bytes::mib(1);
 /// The segments of the small pool, and its expandable pages.
 pub(crate) const SMALL_SEGMENT: Bytes = Bytes::mib(2);
 /// From here on a block gets a segment of its own.
-const OWN_SEGMENT: Bytes = Bytes::mib(10);
+pub(crate) const OWN_SEGMENT: Bytes = Bytes::mib(10);
 /// Segments of one block are multiples of this, the device's page.
-const PAGE: Bytes = Bytes::mib(2);
+pub(crate) const PAGE: Bytes = Bytes::mib(2);
 
 /// Small up to 1 MiB, large above; the two never share memory.
 #[inline]

@@ -33,9 +33,30 @@ fn next_division(size: Bytes, divisions: u64) -> Bytes {
     size.align_up(Bytes::new(floor / divisions))
 }
 
+/// The largest request that a block of `size` bytes can hold.
+pub(crate) fn largest_within(size: Bytes, roundup: Option<&Roundup>) -> Bytes {
+    let divisions = roundup.map_or(0, |roundup| roundup.divisions(size.get()));
+    if divisions > 1 && size.get() > MIN_BLOCK.get() * divisions {
+        let floor = 1_u64 << size.get().ilog2();
+        return size.align_down(Bytes::new(floor / divisions));
+    }
+    size
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_request_within_a_block_needs_no_larger_one() {
+        let roundup = Roundup::uniform(4).unwrap();
+        for units in 1..20_000 {
+            let size = Bytes::new(units * 512);
+            let largest = largest_within(size, Some(&roundup));
+            assert!(block_size(largest, Some(&roundup)) <= size, "{size}");
+            assert!(block_size(largest + Bytes::new(1), Some(&roundup)) > size, "{size}");
+        }
+    }
 
     #[test]
     fn requests_become_multiples_of_512_bytes() {

@@ -101,11 +101,12 @@ fn use_on_its_own_stream_delays_nothing() {
 #[test]
 fn streams_are_counted_up_to_65_535() {
     let (device, allocator) = lend(Config::pytorch(), 64);
-    let _first = take(&allocator, Bytes::new(1));
+    let first = take(&allocator, Bytes::new(1));
+    let numbered = |number: u64| StreamId::new((1 << 32) + number);
     let mut seen = 1;
     let held = loop {
         let held = take(&allocator, Bytes::new(1));
-        match held.record_use(StreamId::new(1 << 32 | seen)) {
+        match held.record_use(numbered(seen)) {
             Ok(()) => seen += 1,
             Err(error) => {
                 assert!(matches!(error, Error::TooManyStreams), "{error}");
@@ -116,9 +117,9 @@ fn streams_are_counted_up_to_65_535() {
     assert_eq!((seen, allocator.streams().len()), (65_535, 65_535));
     let refused = allocator.allocate(Bytes::new(1), StreamId::new(7)).unwrap_err();
     assert!(matches!(refused, Error::TooManyStreams), "{refused}");
-    held.record_use(StreamId::new(1 << 32 | 500)).expect("a stream that is known");
+    held.record_use(numbered(500)).expect("a stream that is known");
     drop(held);
-    drop(_first);
+    drop(first);
     finish(&device, allocator);
 }
 

@@ -68,7 +68,6 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "known: free space between live blocks counts as if it could grow"]
     fn with_expandable_segments(mib in 20..600_u64, steps in steps()) {
         for config in [parse("expandable_segments:True"), Config::default()] {
             try_it(&config, mib * 2, &steps, None)?;
@@ -87,13 +86,11 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "known: it is not rounded as the request will be"]
     fn with_sizes_rounded_up(mib in 20..600_u64, steps in steps()) {
         try_it(&parse("roundup_power2_divisions:4"), mib * 2, &steps, None)?;
     }
 
     #[test]
-    #[ignore = "known: an early refusal comes before anything cached is given back"]
     fn with_early_refusals(mib in 20..600_u64, steps in steps()) {
         try_it(&parse("throw_on_cudamalloc_oom:True"), mib * 2, &steps, None)?;
     }

@@ -166,7 +166,6 @@ fn memory_set_apart_in_a_private_pool() {
 }
 
 #[test]
-#[ignore = "known: the advice adds allocated and requested bytes, which overflows"]
 fn sizes_beyond_any_device_with_a_limit_and_something_live() {
     for size in [u64::MAX, 1 << 60, (1 << 60) - 1] {
         let (_device, allocator) = lend(Config::pytorch().with_memory_fraction(0.5).unwrap(), 200);

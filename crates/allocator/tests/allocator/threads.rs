@@ -201,7 +201,6 @@ fn an_observer_is_told_once_and_without_the_lock() {
 
 /// The observer hears of every request that runs out of memory, so of these, too.
 #[test]
-#[ignore = "known: a request of 2^60 bytes and more is refused before observers are told"]
 fn an_observer_is_told_of_absurd_requests() {
     let (_device, allocator) = lend(Config::default(), 64);
     let count = Arc::new(AtomicUsize::new(0));
