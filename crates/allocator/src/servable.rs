@@ -21,49 +21,42 @@ impl<D: Device> State<D> {
     /// The largest request that `stream` could have served now, pending blocks left aside.
     pub(crate) fn largest_servable(&self, stream: StreamId) -> Result<Bytes, Error> {
         let own = self.streams.find(stream);
+        let within = |size| rounding::largest_within(size, self.roundup.as_ref());
         let cached = |class| {
             let list = own.and_then(|own| self.pools[class as usize].list(own));
             let sizes = list.into_iter().flat_map(|list| list.iter().map(|entry| entry.key.size));
             sizes.filter(|&size| self.split.may_serve(size, size)).max().unwrap_or_default()
         };
-        let largest = cached(Class::Large)
-            .max(cached(Class::Small).min(placement::SMALL))
-            .max(self.largest_grown(own)?);
-        Ok(rounding::largest_within(largest, self.roundup.as_ref()))
+        let [grown_small, grown_large] = self.largest_grown(own)?;
+        let small = within(cached(Class::Small).min(placement::SMALL).max(grown_small));
+        let large = within(cached(Class::Large).max(grown_large));
+        // A request that fits into 1 MiB is not served from the large pool.
+        Ok(if large > placement::SMALL { large } else { small })
     }
 
-    /// The largest request that growing would serve, after everything is given back that can be.
-    fn largest_grown(&self, own: Option<u16>) -> Result<Bytes, Error> {
+    /// The largest requests that growing the small and the large pool would serve, after everything
+    /// is given back that can be.
+    fn largest_grown(&self, own: Option<u16>) -> Result<[Bytes; 2], Error> {
         let releasable = self.releasable();
         let free = self.device.info()?.free + releasable;
         let allowed = self.limit.allowed.unwrap_or(Bytes::MAX);
         // An early refusal comes before anything is given back.
         let early = self.limit.room_before_rejection(self.held, self.total);
         let limit = allowed.saturating_sub(self.held - releasable).min(early);
-        if !self.split.expandable {
-            return Ok(self.within_segments(free.min(limit)));
-        }
-        let grown = self.largest_mapped(own, free.align_down(self.config.large_segment_size));
-        // The limit is asked for a whole segment, the device for missing pages only.
-        let grown = grown.min(self.within_segments(limit));
-        let small = if free.min(limit) >= placement::SMALL_SEGMENT {
-            placement::SMALL
-        } else {
-            Bytes::ZERO
+        let fits = free.min(limit) >= placement::SMALL_SEGMENT;
+        let small = if fits { placement::SMALL } else { Bytes::ZERO };
+        // The limit is asked for a whole segment; up to 10 MiB that is a large one.
+        let within_segments = |room: Bytes| {
+            let size = room.align_down(placement::PAGE);
+            if size >= placement::OWN_SEGMENT { size } else { Bytes::ZERO }
         };
-        Ok(grown.max(small))
-    }
-
-    /// The largest request whose segment fits into `room`.
-    fn within_segments(&self, room: Bytes) -> Bytes {
-        let own_segment = room.align_down(placement::PAGE);
-        if own_segment >= placement::OWN_SEGMENT {
-            own_segment
-        } else if room >= placement::SMALL_SEGMENT {
-            placement::SMALL // up to 10 MiB a whole large segment is needed, which is larger
+        let large = if self.split.expandable {
+            let pages = free.align_down(self.config.large_segment_size);
+            self.largest_mapped(own, pages).min(within_segments(limit))
         } else {
-            Bytes::ZERO
-        }
+            within_segments(free.min(limit))
+        };
+        Ok([small, large])
     }
 
     /// The largest request that mapping up to `pages` bytes of pages would serve.
