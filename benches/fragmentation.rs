@@ -27,7 +27,9 @@ impl ValueFormatter for Factor {
     }
 
     fn scale_values(&self, _: f64, values: &mut [f64]) -> &'static str {
-        values.iter_mut().for_each(|value| *value /= 1e6);
+        for value in values {
+            *value /= 1e6;
+        }
         "× live"
     }
 

@@ -1,12 +1,13 @@
 //! [`CachingAllocator`]: the public verbs and the lock.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use freeboard_device::Device;
 use freeboard_units::{Address, Bytes, StreamId};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, ReentrantMutex};
 use spin::mutex::SpinMutexGuard;
 
 use crate::allocation::{Allocation, Borrowed};
@@ -46,8 +47,11 @@ type OutOfMemoryObserver = Arc<dyn Fn(&OutOfMemory) + Send + Sync>;
 /// ```
 pub struct CachingAllocator<D: Device> {
     state: Lock<State<D>>,
-    /// Run without the lock, so that they may free.
-    callbacks: Mutex<Vec<FreeMemoryCallback>>,
+    /// Run without the lock, so that they may free. Other threads wait for a callback that is
+    /// running; the thread that runs it passes it by.
+    callbacks: ReentrantMutex<RefCell<Vec<FreeMemoryCallback>>>,
+    /// Added by a callback while it ran.
+    late_callbacks: Mutex<Vec<FreeMemoryCallback>>,
     has_callbacks: AtomicBool,
     observers: Mutex<Vec<OutOfMemoryObserver>>,
 }
@@ -60,7 +64,8 @@ impl<D: Device> CachingAllocator<D> {
     pub fn new(device: D, config: Config) -> Result<Self, Error> {
         Ok(Self {
             state: Lock::new(State::new(device, config)?),
-            callbacks: Mutex::default(),
+            callbacks: ReentrantMutex::default(),
+            late_callbacks: Mutex::default(),
             has_callbacks: AtomicBool::new(false),
             observers: Mutex::default(),
         })
@@ -153,7 +158,9 @@ impl<D: Device> CachingAllocator<D> {
 
     /// Whether a callback freed memory. Callbacks that allocate do not call themselves.
     fn ask_callbacks(&self) -> bool {
-        let Some(mut callbacks) = self.callbacks.try_lock() else { return false };
+        let callbacks = self.callbacks.lock();
+        let Ok(mut callbacks) = callbacks.try_borrow_mut() else { return false };
+        callbacks.append(&mut self.late_callbacks.lock());
         callbacks.iter_mut().fold(false, |freed, callback| callback() | freed)
     }
 
@@ -225,8 +232,11 @@ impl<D: Device> CachingAllocator<D> {
         if address.is_null() {
             return Ok(());
         }
-        let block = self.state.lock().exposed(address)?;
-        self.record_block_use(block, stream)
+        let mut state = self.state.lock();
+        let block = state.exposed(address)?;
+        let stream = state.streams.number(stream).ok_or(Error::TooManyStreams)?;
+        state.record_use(block, stream);
+        Ok(())
     }
 
     /// Gives everything that is not in use back to the device, after waiting for work in flight.
@@ -296,9 +306,11 @@ impl<D: Device> CachingAllocator<D> {
     }
 
     /// Adds a callback that frees memory when a request finds none cached, before the device is
-    /// asked for more. It may free, and allocate, from this allocator.
+    /// asked for more. It may free, and allocate, from this allocator. A callback that owns an [`Arc`]
+    /// of the allocator, or an allocation that does, keeps it alive for good: give it a
+    /// [`Weak`](std::sync::Weak) one.
     pub fn on_shortage(&self, callback: impl FnMut() -> bool + Send + 'static) {
-        self.callbacks.lock().push(Box::new(callback));
+        self.late_callbacks.lock().push(Box::new(callback));
         self.has_callbacks.store(true, Ordering::Relaxed);
     }
 
@@ -317,7 +329,7 @@ impl<D: Device> CachingAllocator<D> {
     /// [`end_pool`](Self::end_pool). This use holds the pool until it is released, too. Of several
     /// pools that pick a stream, the one begun last serves it.
     ///
-    /// `picks` runs under the lock and must not use the allocator.
+    /// `picks` runs under the lock and must use neither the allocator nor its allocations.
     ///
     /// # Errors
     /// When there is no such pool, or its use has begun already.
@@ -355,7 +367,7 @@ impl<D: Device> CachingAllocator<D> {
         self.state.lock().check()
     }
 
-    /// The device.
+    /// Looks at the device under the lock: `look` must not use the allocator.
     pub fn with_device<T>(&self, look: impl FnOnce(&D) -> T) -> T {
         look(&self.state.lock().device)
     }

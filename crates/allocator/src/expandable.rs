@@ -247,7 +247,8 @@ impl<D: Device> State<D> {
         let block = &self.blocks[id];
         let (number, pool) = (block.expandable as usize, usize::from(block.pool));
         let place = (block.stream, block.address);
-        let segment = self.expandable[number].as_ref().expect("a live segment");
+        let segment = self.expandable[number].as_mut().expect("a live segment");
+        segment.clear_leftovers(&self.device, &mut self.orphans)?;
         self.device.unreserve(segment.range())?;
         self.expandable[number] = None;
         self.pools[pool].unmapped.remove(&place);
@@ -260,7 +261,11 @@ impl<D: Device> State<D> {
     pub(crate) fn release_unused_addresses(&mut self) -> Result<(), Error> {
         let unmapped = self.pools.iter().flat_map(|pool| pool.unmapped.values().copied());
         let unused: Vec<BlockId> = unmapped.filter(|&id| !self.blocks[id].is_split()).collect();
-        unused.into_iter().fold(Ok(()), |outcome, id| outcome.and(self.release_expandable(id)))
+        let mut outcome = Ok(());
+        for id in unused {
+            outcome = outcome.and(self.release_expandable(id));
+        }
+        outcome
     }
 
     /// Unmaps the whole pages of `range`, which lies in the free block `id`.

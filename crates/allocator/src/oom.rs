@@ -127,7 +127,6 @@ impl fmt::Display for Place {
 impl OutOfMemory {
     /// The likeliest reason and what to do, in one sentence.
     fn advice(&self) -> String {
-        let room = self.free.unwrap_or(Bytes::ZERO).saturating_add(self.cached);
         if self.refused_early {
             return "The request was refused before the device was asked, because it would exceed \
                     the limit."
@@ -136,20 +135,42 @@ impl OutOfMemory {
         if self.limit.is_some_and(|limit| self.allocated.saturating_add(self.requested) > limit) {
             return "The limit is what stops it: raise per_process_memory_fraction.".into();
         }
-        if room < self.requested {
+        let device = self.free.unwrap_or(Bytes::ZERO);
+        let all = device.saturating_add(self.cached);
+        if all.saturating_add(self.pending) < self.requested {
             return format!(
-                "This is exhaustion: even with every free byte in one piece ({room}) the request \
+                "This is exhaustion: even with every free byte in one piece ({all}) the request \
                  would not fit. Use a smaller batch, checkpointing, or a larger device."
             );
         }
+        if all < self.requested {
+            return format!(
+                "{} would be enough, but other streams still use it: free it earlier, let those \
+                 streams finish, or end the graph capture, during which events cannot be waited for.",
+                self.pending
+            );
+        }
+        let own = device.saturating_add(self.cached_for_stream());
+        if own < self.requested {
+            return format!(
+                "Enough is free, but only {own} of it for {}: the rest belongs to other streams or \
+                 private pools. Use fewer streams, or empty the cache.",
+                self.stream
+            );
+        }
         if self.expandable {
-            return "Enough is free, but not in one piece: free memory of other streams or pools \
-                    does not serve this request."
+            return "Enough is free, but not in one piece, and live blocks hold the pages between."
                 .into();
         }
         "Enough is free, but not in one piece: this is fragmentation. Try \
          expandable_segments:True."
             .into()
+    }
+
+    /// Free bytes that the request's own stream could be served from.
+    fn cached_for_stream(&self) -> Bytes {
+        let own = |place: &&Place| place.pool.is_none() && place.stream == self.stream;
+        self.places.iter().filter(own).map(|place| place.free).sum()
     }
 }
 

@@ -106,8 +106,10 @@ impl<D: Device> State<D> {
 
     /// Gives back what is free in private pools that nobody holds.
     pub(crate) fn release_freeable(&mut self) -> Result<(), Error> {
-        let pools = self.freeable_pools().into_iter().flatten();
-        let outcome = pools.fold(Ok(()), |outcome, pool| outcome.and(self.release_pool(pool)));
+        let mut outcome = Ok(());
+        for pool in self.freeable_pools().into_iter().flatten() {
+            outcome = outcome.and(self.release_pool(pool));
+        }
         self.forget_empty_pools();
         outcome
     }

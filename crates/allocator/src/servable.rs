@@ -6,6 +6,7 @@ use freeboard_units::{Address, Bytes, StreamId};
 use crate::block::{Block, BlockId, BlockState};
 use crate::error::Error;
 use crate::policy::{placement, rounding};
+use crate::private::PrivatePool;
 use crate::state::State;
 use crate::stats::Class;
 
@@ -108,7 +109,7 @@ impl<D: Device> State<D> {
         let free = self.blocks.iter().filter(|(_, block)| block.is_free());
         let goes = |pool: usize| {
             let shared = self.pools[pool].owner.is_none();
-            shared || self.owner_of(pool).is_some_and(|owner| owner.is_freeable())
+            shared || self.owner_of(pool).is_some_and(PrivatePool::is_freeable)
         };
         free.filter(|(_, block)| goes(usize::from(block.pool)))
             .map(|(_, block)| match self.expandable.get(block.expandable as usize) {

@@ -1,5 +1,6 @@
 //! The pages of one expandable segment: which are mapped, and by which handle.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use freeboard_device::{Device, DeviceError, Handle};
@@ -14,11 +15,14 @@ pub(crate) struct ExpandableSegment {
     page: Bytes,
     /// By page; shorter than the range where its end was never mapped.
     pages: Vec<Option<Handle>>,
+    /// Pages that could not be unmapped when a request failed: in use by nobody, and taken as they
+    /// are when they are wanted next.
+    leftovers: BTreeMap<usize, Handle>,
 }
 
 impl ExpandableSegment {
     pub(super) fn new(range: AddressRange, page: Bytes) -> Self {
-        Self { range, page, pages: Vec::new() }
+        Self { range, page, pages: Vec::new(), leftovers: BTreeMap::new() }
     }
 
     pub(crate) const fn range(&self) -> AddressRange {
@@ -81,12 +85,12 @@ impl ExpandableSegment {
         orphans: &mut Vec<Handle>,
     ) -> Result<Option<AddressRange>, Error> {
         let pages = self.pages_around(range);
-        let mut handles = Vec::with_capacity(pages.len());
-        for _ in pages.clone() {
+        let mut made = Vec::with_capacity(pages.len());
+        for page in pages.clone().filter(|page| !self.leftovers.contains_key(page)) {
             match device.create(self.page) {
-                Ok(handle) => handles.push(handle),
+                Ok(handle) => made.push((page, handle)),
                 Err(error) => {
-                    release(device, &handles, orphans);
+                    release(device, made, orphans);
                     return match error {
                         DeviceError::OutOfMemory { .. } => Ok(None),
                         error => Err(error.into()),
@@ -94,36 +98,60 @@ impl ExpandableSegment {
                 }
             }
         }
-        for (index, &handle) in pages.clone().zip(&handles) {
-            if let Err(error) = device.map(self.range_of(&(index..index + 1)), handle) {
-                self.unmap_each(device, pages.start..index);
-                release(device, &handles, orphans);
+        for (place, &(page, handle)) in made.iter().enumerate() {
+            if let Err(error) = device.map(self.range_of(&(page..page + 1)), handle) {
+                let unmapped = made.split_off(place);
+                self.undo(device, made, orphans);
+                release(device, unmapped, orphans);
                 return Err(error.into());
             }
         }
         let mapped = self.range_of(&pages);
         if let Err(error) = device.set_access(mapped) {
-            self.unmap_each(device, pages);
-            release(device, &handles, orphans);
+            self.undo(device, made, orphans);
             return Err(error.into());
         }
         if self.pages.len() < pages.end {
             self.pages.resize(pages.end, None);
         }
-        for (page, handle) in pages.zip(handles) {
+        let found = pages.filter_map(|page| Some((page, self.leftovers.remove(&page)?)));
+        for (page, handle) in made.into_iter().chain(found) {
             debug_assert!(self.pages[page].is_none(), "a page is mapped once");
             self.pages[page] = Some(handle);
         }
         Ok(Some(mapped))
     }
 
-    /// Unmaps pages that no allocation has seen.
-    fn unmap_each(&self, device: &impl Device, pages: Range<usize>) {
-        for page in pages {
-            if let Err(error) = device.unmap(self.range_of(&(page..page + 1))) {
-                tracing::error!(%error, "a page stays mapped that is not used");
+    /// Unmaps and releases pages that no allocation has seen.
+    fn undo(
+        &mut self,
+        device: &impl Device,
+        made: Vec<(usize, Handle)>,
+        orphans: &mut Vec<Handle>,
+    ) {
+        for (page, handle) in made {
+            match device.unmap(self.range_of(&(page..page + 1))) {
+                Ok(()) => release(device, [(page, handle)], orphans),
+                Err(error) => {
+                    tracing::error!(%error, "a page stays mapped until it is wanted again");
+                    self.leftovers.insert(page, handle);
+                }
             }
         }
+    }
+
+    /// Unmaps the pages that a failed request has left behind.
+    pub(super) fn clear_leftovers(
+        &mut self,
+        device: &impl Device,
+        orphans: &mut Vec<Handle>,
+    ) -> Result<(), Error> {
+        while let Some((&page, &handle)) = self.leftovers.first_key_value() {
+            device.unmap(self.range_of(&(page..page + 1)))?;
+            self.leftovers.remove(&page);
+            release(device, [(page, handle)], orphans);
+        }
+        Ok(())
     }
 
     /// Unmaps the whole pages in `range`, all mapped, from the front. Returns the range that is
@@ -159,8 +187,12 @@ impl ExpandableSegment {
 }
 
 /// Releases handles that map nothing.
-fn release(device: &impl Device, handles: &[Handle], orphans: &mut Vec<Handle>) {
-    for &handle in handles {
+fn release(
+    device: &impl Device,
+    handles: impl IntoIterator<Item = (usize, Handle)>,
+    orphans: &mut Vec<Handle>,
+) {
+    for (_, handle) in handles {
         if let Err(error) = device.release(handle) {
             tracing::error!(%error, "memory that maps nothing will be released later");
             orphans.push(handle);

@@ -118,3 +118,14 @@ fn on_a_fresh_device_it_is_the_device() {
         drop(take(&allocator, seen));
     }
 }
+
+/// A free large block of exactly 1 MiB: a request of that size goes to the small pool.
+#[test]
+fn a_large_block_of_the_small_pools_size_serves_nobody() {
+    let (_device, allocator) = lend(parse("expandable_segments:True"), 160);
+    let _first = allocator.allocate_shared(Bytes::mib(59), stream(0)).unwrap();
+    let _second = allocator.allocate_shared(Bytes::new(60 * MIB + 1), stream(1)).unwrap();
+    let _third = allocator.allocate_shared(Bytes::new(MIB + 1), stream(2)).unwrap();
+    assert_eq!(allocator.largest_servable(stream(0)).unwrap(), Bytes::ZERO);
+    assert!(allocator.allocate(Bytes::mib(1), stream(0)).is_err());
+}

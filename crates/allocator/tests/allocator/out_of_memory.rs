@@ -186,3 +186,38 @@ fn a_device_that_cannot_tell_its_size_leaves_the_rest_of_the_report() {
     assert_eq!((report.total, report.free, report.allocated), (None, None, Bytes::mib(160)));
     assert!(!report.to_string().contains("GPU"), "{report}");
 }
+
+#[test]
+fn free_memory_of_another_stream_is_told_from_fragmentation() {
+    let (_device, allocator) = lend(Config::pytorch(), 200);
+    let pieces = fragment_on(&allocator, 180, 1);
+    let report = refused(&allocator, Bytes::mib(60));
+    check(&report, &allocator);
+    assert!(report.to_string().contains("belongs to other streams"), "{report}");
+    drop(pieces);
+}
+
+#[test]
+fn memory_that_other_streams_still_use_is_told_from_exhaustion() {
+    let (_device, allocator) = lend_with_lag(Config::pytorch(), 200, 1000);
+    let pool = allocator.create_pool(PoolOptions::default());
+    let used = take(&allocator, Bytes::mib(160));
+    used.record_use(stream(1)).unwrap();
+    drop(used);
+    allocator.begin_pool(pool, PoolUse::Capture, |stream| stream.get() == 9).unwrap();
+    let report = refused(&allocator, Bytes::mib(100));
+    check(&report, &allocator);
+    assert_eq!(report.pending, Bytes::mib(160));
+    assert!(report.to_string().contains("other streams still use it"), "{report}");
+    allocator.end_pool(pool).unwrap();
+    drop(take(&allocator, Bytes::mib(100)));
+}
+
+/// Holds every second of the blocks that fill a segment of `mib` MiB on another stream.
+fn fragment_on(allocator: &Allocator, mib: u64, number: u64) -> Vec<Held> {
+    drop(take_on(allocator, Bytes::mib(mib), number));
+    let count = usize::try_from(mib / 10).unwrap();
+    let pieces: Vec<Held> =
+        (0..count).map(|_| take_on(allocator, Bytes::mib(10), number)).collect();
+    pieces.into_iter().step_by(2).collect()
+}
