@@ -11,8 +11,10 @@ use std::thread;
 use parking_lot::Mutex;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
-/// Attempts before a waiter goes to sleep on the parking lock, or yields.
-const SPINS: u32 = 200;
+/// Attempts before a waiter goes to sleep on the parking lock, or yields. Each waits twice as long
+/// as the one before, at most `1 << LONGEST` pauses, some microseconds.
+const ATTEMPTS: u32 = 12;
+const LONGEST: u32 = 6;
 
 /// A value that one thread at a time may use.
 pub(crate) struct Lock<T> {
@@ -38,8 +40,12 @@ impl<T> Lock<T> {
     #[cold]
     fn wait(&self) -> SpinMutexGuard<'_, T> {
         loop {
-            for _ in 0..SPINS {
-                hint::spin_loop();
+            for attempt in 0..ATTEMPTS {
+                // Stay away for a while: the holder is done soonest if its memory is not pulled
+                // from under it, and many short turns cost more than a few long ones.
+                for _ in 0..1 << attempt.min(LONGEST) {
+                    hint::spin_loop();
+                }
                 if !self.value.is_locked()
                     && let Some(guard) = self.value.try_lock()
                 {
