@@ -74,6 +74,24 @@ pub(crate) struct Block {
 pub(crate) const NO_EXPANDABLE: u32 = u32::MAX;
 
 impl Block {
+    /// A free block of no bytes in no segment, to be filled in.
+    pub(crate) const BLANK: Self = Self {
+        address: Address::NULL,
+        size: Bytes::ZERO,
+        place: 0,
+        requested: Bytes::ZERO,
+        free_since: 0,
+        prev: BlockId::NONE,
+        next: BlockId::NONE,
+        expandable: NO_EXPANDABLE,
+        events: 0,
+        pool: 0,
+        stream: 0,
+        state: BlockState::Free,
+        used_elsewhere: false,
+        raw: false,
+    };
+
     /// Its place among free blocks.
     #[inline]
     pub(crate) const fn key(&self) -> Key {

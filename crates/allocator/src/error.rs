@@ -1,7 +1,7 @@
 //! [`Error`]: why a call failed, with its numbers and what to do.
 
 use freeboard_device::DeviceError;
-use freeboard_units::{Address, StreamId};
+use freeboard_units::Address;
 
 use crate::config::ConfigError;
 use crate::oom::OutOfMemory;
@@ -30,12 +30,6 @@ pub enum Error {
     /// The allocator distinguishes at most 65,535 streams in its lifetime.
     #[error("more than 65,535 streams: use streams again instead of making new ones")]
     TooManyStreams,
-    /// The stream has never allocated anything here.
-    #[error("{stream} has never been used with this allocator")]
-    UnknownStream {
-        /// The stream as given.
-        stream: StreamId,
-    },
     /// There is no such private pool, or it was released by all its users.
     #[error("{pool} does not exist (any more)")]
     UnknownPool {

@@ -145,18 +145,12 @@ impl<D: Device> State<D> {
         let id = self.blocks.insert(Block {
             address: range.start(),
             size,
-            requested: Bytes::ZERO,
-            free_since: 0,
-            prev: BlockId::NONE,
-            next: BlockId::NONE,
             place,
             expandable: u32::try_from(number).expect("fewer segments than blocks"),
-            events: 0,
             pool: request.pool,
             stream: request.stream,
             state: BlockState::Unmapped,
-            used_elsewhere: false,
-            raw: false,
+            ..Block::BLANK
         });
         pool.unmapped.insert((request.stream, range.start()), id);
         Ok(Some(id))

@@ -4,7 +4,7 @@ use freeboard_device::{Device, DeviceError};
 use freeboard_units::{Address, Bytes};
 
 use crate::acquire::Attempt;
-use crate::block::{Block, BlockId, BlockState, NO_EXPANDABLE};
+use crate::block::{Block, BlockId};
 use crate::error::Error;
 use crate::request::Request;
 use crate::state::State;
@@ -50,18 +50,10 @@ impl<D: Device> State<D> {
         self.blocks.insert(Block {
             address,
             size,
-            requested: Bytes::ZERO,
-            free_since: 0,
-            prev: BlockId::NONE,
-            next: BlockId::NONE,
             place,
-            expandable: NO_EXPANDABLE,
-            events: 0,
             pool: request.pool,
             stream: request.stream,
-            state: BlockState::Free,
-            used_elsewhere: false,
-            raw: false,
+            ..Block::BLANK
         })
     }
 

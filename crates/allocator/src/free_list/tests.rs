@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::block::{Arena, Block, BlockState, NO_EXPANDABLE};
+use crate::block::{Arena, Block};
 
 fn key(units: u64, place: u64) -> Key {
     Key { size: Bytes::new(units * 512), place: place * 512 + 512 }
@@ -13,22 +13,7 @@ fn key(units: u64, place: u64) -> Key {
 
 fn entry(arena: &mut Arena, units: u64, place: u64) -> Entry {
     let (size, address) = (Bytes::new(units * 512), freeboard_units::Address::new(place * 512));
-    let block = arena.insert(Block {
-        address,
-        size,
-        requested: Bytes::ZERO,
-        free_since: 0,
-        prev: BlockId::NONE,
-        next: BlockId::NONE,
-        place: 0,
-        expandable: NO_EXPANDABLE,
-        events: 0,
-        pool: 0,
-        stream: 0,
-        state: BlockState::Free,
-        used_elsewhere: false,
-        raw: false,
-    });
+    let block = arena.insert(Block { address, size, ..Block::BLANK });
     Entry { key: key(units, place), block }
 }
 
