@@ -6,7 +6,9 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use criterion::measurement::{Measurement, ValueFormatter};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+};
 use freeboard::replay::run::{RunOptions, run};
 use freeboard::replay::{Trace, workload};
 use freeboard::{Bytes, Config};
@@ -87,13 +89,10 @@ fn fragmentation(criterion: &mut Criterion<Overhead>) {
     let drawn = workload::all().iter().map(|workload| workload.trace(0));
     for trace in std::iter::once(recorded).chain(drawn) {
         let mut group = criterion.benchmark_group(trace.name.clone());
-        group.sample_size(10);
+        group.sample_size(10).sampling_mode(SamplingMode::Flat);
         for (policy, config) in &policies {
-            // The figure does not vary: once is enough, however often criterion asks.
-            let factor = overhead(&trace, config);
             group.bench_function(BenchmarkId::from_parameter(policy), |bencher| {
-                #[expect(clippy::cast_precision_loss, reason = "rounds are few")]
-                bencher.iter_custom(|rounds| factor * rounds as f64);
+                bencher.iter_custom(|rounds| (0..rounds).map(|_| overhead(&trace, config)).sum());
             });
         }
         group.finish();
