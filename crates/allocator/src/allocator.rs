@@ -46,6 +46,8 @@ type OutOfMemoryObserver = Arc<dyn Fn(&OutOfMemory) + Send + Sync>;
 /// # Ok::<(), freeboard_allocator::Error>(())
 /// ```
 pub struct CachingAllocator<D: Device> {
+    /// The same as the state's, within reach without the lock.
+    device: Arc<D>,
     state: Lock<State<D>>,
     /// Run without the lock, so that they may free. Other threads wait for a callback that is
     /// running; the thread that runs it passes it by.
@@ -62,8 +64,10 @@ impl<D: Device> CachingAllocator<D> {
     /// # Errors
     /// When the settings exclude each other, or the device cannot tell its size.
     pub fn new(device: D, config: Config) -> Result<Self, Error> {
+        let device = Arc::new(device);
         Ok(Self {
-            state: Lock::new(State::new(device, config)?),
+            state: Lock::new(State::new(Arc::clone(&device), config)?),
+            device,
             callbacks: ReentrantMutex::default(),
             late_callbacks: Mutex::default(),
             has_callbacks: AtomicBool::new(false),
@@ -257,6 +261,11 @@ impl<D: Device> CachingAllocator<D> {
         let config = state.config.clone().with_memory_fraction(fraction)?;
         state.set_fraction(config.memory_fraction);
         Ok(())
+    }
+
+    /// The device it takes memory from.
+    pub fn device(&self) -> &D {
+        &self.device
     }
 
     /// The settings in force.

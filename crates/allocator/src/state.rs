@@ -1,6 +1,7 @@
 //! [`State`]: all that the lock guards. No lock, no clock and no pointer of its own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use freeboard_device::{Device, Handle};
 use freeboard_units::{Address, Bytes, EventId, StreamId};
@@ -31,7 +32,7 @@ use crate::stats::{Class, Ledger};
 ///   exactly when it is unmapped;
 /// - the counters equal what the blocks add up to, and `held` what segments and pages add up to.
 pub(crate) struct State<D> {
-    pub(crate) device: D,
+    pub(crate) device: Arc<D>,
     pub(crate) config: Config,
     pub(crate) split: SplitPolicy,
     pub(crate) garbage: Option<GarbagePolicy>,
@@ -82,7 +83,7 @@ pub(crate) struct Uses {
 }
 
 impl<D: Device> State<D> {
-    pub(crate) fn new(device: D, config: Config) -> Result<Self, Error> {
+    pub(crate) fn new(device: Arc<D>, config: Config) -> Result<Self, Error> {
         config.check()?;
         let split = SplitPolicy {
             max_split: config.max_split_size.unwrap_or(Bytes::MAX),

@@ -46,6 +46,10 @@ calls! {
     EventQuery = "cudaEventQuery", "whether the marked work is done.";
     EventSynchronize = "cudaEventSynchronize", "waits for the marked work.";
     StreamSynchronize = "cudaStreamSynchronize", "waits for all work on a stream.";
+    StreamCreate = "cudaStreamCreate", "a new stream.";
+    StreamDestroy = "cudaStreamDestroy", "gives a stream up.";
+    StreamWaitEvent = "cudaStreamWaitEvent", "later work on a stream waits for the marked work.";
+    StreamIsCapturing = "cudaStreamIsCapturing", "whether a stream's work goes into a graph.";
 }
 
 impl fmt::Display for Call {

@@ -1,6 +1,6 @@
 //! [`Clock`]: ticks, and the events that become done as they pass.
 
-use freeboard_units::EventId;
+use freeboard_units::{EventId, StreamId};
 use rustc_hash::FxHashMap;
 
 use crate::call::Refusal;
@@ -15,7 +15,11 @@ pub(crate) struct Clock {
     events: FxHashMap<EventId, u64>,
     /// Ids are not used again, so that a destroyed event stays unknown.
     events_made: u64,
+    streams_made: u64,
 }
+
+/// The number before that of the first stream made here; programs name smaller ones themselves.
+const NAMED_STREAMS: u64 = 1 << 32;
 
 impl Clock {
     pub(crate) fn with_lag(lag: u64) -> Self {
@@ -42,6 +46,11 @@ impl Clock {
 
     pub(crate) fn events_alive(&self) -> usize {
         self.events.len()
+    }
+
+    pub(crate) fn create_stream(&mut self) -> StreamId {
+        self.streams_made += 1;
+        StreamId::new(NAMED_STREAMS + self.streams_made)
     }
 
     pub(crate) fn create_event(&mut self) -> EventId {

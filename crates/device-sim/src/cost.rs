@@ -62,8 +62,11 @@ pub struct CostModel {
     pub set_access: CallCost,
     /// `cudaMemGetInfo`: 10 us.
     pub info: CallCost,
-    /// `cudaEventCreate`, `…Destroy`, `…Record` and `…Query`: 1 us each.
+    /// `cudaEventCreate`, `…Destroy`, `…Record` and `…Query`, `cudaStreamWaitEvent` and
+    /// `cudaStreamIsCapturing`: 1 us each.
     pub event: CallCost,
+    /// `cudaStreamCreate` and `…Destroy`: 10 us each.
+    pub stream: CallCost,
     /// `cudaEventSynchronize` and `cudaStreamSynchronize`: 1 us and the wait, which is not in this
     /// number.
     pub synchronize: CallCost,
@@ -88,6 +91,7 @@ impl CostModel {
             set_access: cost,
             info: cost,
             event: cost,
+            stream: cost,
             synchronize: cost,
         }
     }
@@ -106,9 +110,13 @@ impl CostModel {
             Call::MemUnmap => self.unmap,
             Call::MemSetAccess => self.set_access,
             Call::MemGetInfo => self.info,
-            Call::EventCreate | Call::EventDestroy | Call::EventRecord | Call::EventQuery => {
-                self.event
-            }
+            Call::EventCreate
+            | Call::EventDestroy
+            | Call::EventRecord
+            | Call::EventQuery
+            | Call::StreamWaitEvent
+            | Call::StreamIsCapturing => self.event,
+            Call::StreamCreate | Call::StreamDestroy => self.stream,
             Call::EventSynchronize | Call::StreamSynchronize => self.synchronize,
         }
     }
@@ -130,6 +138,7 @@ impl Default for CostModel {
             set_access: with_mib(20_000, 500),
             info: CallCost::fixed(10_000),
             event: CallCost::fixed(1_000),
+            stream: CallCost::fixed(10_000),
             synchronize: CallCost::fixed(1_000),
         }
     }

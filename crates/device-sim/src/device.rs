@@ -242,6 +242,19 @@ impl Memory for SimDevice {
 }
 
 impl Order for SimDevice {
+    fn create_stream(&self) -> Result<StreamId> {
+        self.call(Call::StreamCreate, Argument::Nothing, |model, _| Ok(model.clock.create_stream()))
+    }
+
+    /// Streams that were only named may be given up, too.
+    fn destroy_stream(&self, stream: StreamId) -> Result<()> {
+        self.call(Call::StreamDestroy, Argument::Stream(stream), |_, _| {
+            let default = stream == StreamId::DEFAULT;
+            let refusal = || Refusal::Invalid("the default stream stays".to_owned());
+            (!default).then_some(()).ok_or_else(refusal)
+        })
+    }
+
     fn create_event(&self) -> Result<EventId> {
         self.call(Call::EventCreate, Argument::Nothing, |model, _| Ok(model.clock.create_event()))
     }
@@ -273,6 +286,17 @@ impl Order for SimDevice {
             model.clock.drain();
             Ok(())
         })
+    }
+
+    fn stream_wait(&self, stream: StreamId, event: EventId) -> Result<()> {
+        self.call(Call::StreamWaitEvent, Argument::Mark(event, stream), |model, _| {
+            model.clock.is_done(event).map(drop)
+        })
+    }
+
+    /// Nothing is ever captured here.
+    fn is_capturing(&self, stream: StreamId) -> Result<bool> {
+        self.call(Call::StreamIsCapturing, Argument::Stream(stream), |_, _| Ok(false))
     }
 }
 

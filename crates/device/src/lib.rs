@@ -1,8 +1,9 @@
-//! What a device must do for the allocator: two small traits and one error.
+//! What a device must do: three small traits and one error.
 //!
 //! Everything that differs between a simulated device, this machine's memory and a GPU lies behind
-//! [`Memory`] (who owns which bytes, at which address) and [`Order`] (streams and events). The
-//! allocator is generic over both and never names a device.
+//! [`Memory`] (who owns which bytes, at which address), [`Order`] (streams and events) and
+//! [`Transfer`] (what the bytes are). The allocator is generic over the first two and never names a
+//! device; buffers that users hold need the third.
 //!
 //! The contract, once for all methods:
 //!
@@ -14,15 +15,17 @@
 //! - **Shared.** Methods take `&self`; an implementation does its own locking. `&D` and `Arc<D>`
 //!   are devices where `D` is one, so that a test can keep an eye on the device it lent.
 //! - **Sizes** given to the virtual-memory calls are multiples of [`Memory::granularity`].
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod error;
 mod memory;
 mod order;
+mod transfer;
 
 pub use error::{DeviceError, Result};
 pub use memory::{Handle, Memory, MemoryInfo};
 pub use order::Order;
+pub use transfer::{Pattern, Transfer};
 
 /// All that the caching allocator asks of a device.
 pub trait Device: Memory + Order {}

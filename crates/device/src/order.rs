@@ -8,6 +8,18 @@ use crate::Result;
 
 /// What happens before what: streams of work and the events on them.
 pub trait Order {
+    /// A new stream, ordered against no other (`cuStreamCreate`, non-blocking).
+    ///
+    /// # Errors
+    /// When the driver has none left.
+    fn create_stream(&self) -> Result<StreamId>;
+
+    /// Gives a stream up (`cuStreamDestroy`). Work that is on it is still done.
+    ///
+    /// # Errors
+    /// When there is no such stream, or it is the default one, or one that somebody else made.
+    fn destroy_stream(&self, stream: StreamId) -> Result<()>;
+
     /// A new event, recorded nowhere yet (`cudaEventCreate` without timing).
     ///
     /// # Errors
@@ -43,11 +55,31 @@ pub trait Order {
     /// # Errors
     /// When there is no such stream, or its work failed.
     fn synchronize_stream(&self, stream: StreamId) -> Result<()>;
+
+    /// Makes what is put on `stream` from now on wait, on the device, until the work before the mark
+    /// is done (`cuStreamWaitEvent`). Returns at once. An event recorded nowhere holds nothing up.
+    ///
+    /// # Errors
+    /// When there is no such event or stream.
+    fn stream_wait(&self, stream: StreamId, event: EventId) -> Result<()>;
+
+    /// Whether work put on `stream` is being captured into a graph instead of done
+    /// (`cuStreamIsCapturing`).
+    ///
+    /// # Errors
+    /// When there is no such stream.
+    fn is_capturing(&self, stream: StreamId) -> Result<bool>;
 }
 
 macro_rules! forward {
     ($($pointer:tt)*) => {
         impl<D: Order + ?Sized> Order for $($pointer)* {
+            fn create_stream(&self) -> Result<StreamId> {
+                (**self).create_stream()
+            }
+            fn destroy_stream(&self, stream: StreamId) -> Result<()> {
+                (**self).destroy_stream(stream)
+            }
             fn create_event(&self) -> Result<EventId> {
                 (**self).create_event()
             }
@@ -65,6 +97,12 @@ macro_rules! forward {
             }
             fn synchronize_stream(&self, stream: StreamId) -> Result<()> {
                 (**self).synchronize_stream(stream)
+            }
+            fn stream_wait(&self, stream: StreamId, event: EventId) -> Result<()> {
+                (**self).stream_wait(stream, event)
+            }
+            fn is_capturing(&self, stream: StreamId) -> Result<bool> {
+                (**self).is_capturing(stream)
             }
         }
     };

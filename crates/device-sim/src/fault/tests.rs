@@ -53,6 +53,10 @@ fn make(call: Call, stage: &Stage) -> Result<()> {
         Call::EventQuery => device.is_done(*event).map(drop),
         Call::EventSynchronize => device.wait(*event),
         Call::StreamSynchronize => device.synchronize_stream(StreamId::DEFAULT),
+        Call::StreamCreate => device.create_stream().map(drop),
+        Call::StreamDestroy => device.destroy_stream(StreamId::new(7)),
+        Call::StreamWaitEvent => device.stream_wait(StreamId::DEFAULT, *event),
+        Call::StreamIsCapturing => device.is_capturing(StreamId::DEFAULT).map(drop),
     }
 }
 
