@@ -32,6 +32,10 @@ pub struct SimConfig {
     pub context: Bytes,
     /// Which device this is; number 0.
     pub id: DeviceId,
+    /// Where whole allocations lie: 31 TiB from address 2⁴⁴ on.
+    pub allocations: AddressRange,
+    /// Where reservations lie: 32 TiB from address 3 × 2⁴⁴ on.
+    pub reservations: AddressRange,
     /// What the calls cost, see [`SimDevice::driver_time_ns`].
     pub cost: CostModel,
 }
@@ -46,6 +50,8 @@ impl SimConfig {
             event_lag_ticks: 0,
             context: Bytes::ZERO,
             id: DeviceId::new(0),
+            allocations: AddressRange::new(Address::new(0x1000_0000_0000), Bytes::gib(31 << 10)),
+            reservations: AddressRange::new(Address::new(0x3000_0000_0000), Bytes::gib(32 << 10)),
             cost: CostModel::default(),
         }
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_device::DeviceError;
-use freeboard_units::{AddressRange, Bytes};
+use freeboard_device::{DeviceError, Handle};
+use freeboard_units::{Address, AddressRange, Bytes};
 
 use crate::call::Counters;
 use crate::call_log::CallLog;
@@ -80,6 +80,27 @@ impl SimDevice {
     #[must_use]
     pub fn can_access(&self, range: AddressRange) -> bool {
         self.state.lock().model.can_access(range)
+    }
+}
+
+/// What lies where, for a device that puts real memory there.
+impl SimDevice {
+    /// The whole allocation that begins at `address`, in whole granules.
+    #[must_use]
+    pub fn allocation_at(&self, address: Address) -> Option<AddressRange> {
+        self.state.lock().model.allocation_at(address)
+    }
+
+    /// The mappings that begin in `range`, lowest address first.
+    #[must_use]
+    pub fn mappings_in(&self, range: AddressRange) -> Vec<(AddressRange, Handle)> {
+        self.state.lock().model.mappings_in(range)
+    }
+
+    /// Whether a handle's memory is in use: the handle was not released, or is mapped somewhere.
+    #[must_use]
+    pub fn is_used(&self, handle: Handle) -> bool {
+        self.state.lock().model.physical.is_used(handle)
     }
 }
 

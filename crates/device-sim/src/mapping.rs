@@ -101,6 +101,15 @@ impl VirtualMemory {
         Ok(handles)
     }
 
+    /// The mappings that begin in `range`, lowest address first.
+    pub(crate) fn within(
+        &self,
+        range: AddressRange,
+    ) -> impl Iterator<Item = (AddressRange, Handle)> {
+        let within = self.mappings.range(range.start()..range.end());
+        within.map(|(&start, mapping)| (AddressRange::new(start, mapping.size), mapping.handle))
+    }
+
     /// Whether every byte of `range` is mapped and accessible.
     pub(crate) fn can_access(&self, range: AddressRange) -> bool {
         let first = self.mappings.range(..=range.start()).next_back().map(|(&start, _)| start);

@@ -12,13 +12,6 @@ use crate::clock::Clock;
 use crate::mapping::VirtualMemory;
 use crate::physical::PhysicalMemory;
 
-/// Where whole allocations lie: 31 TiB.
-const ALLOCATIONS: AddressRange =
-    AddressRange::new(Address::new(0x1000_0000_0000), Bytes::new(0x1f00_0000_0000));
-/// Where reservations lie: 32 TiB.
-const RESERVATIONS: AddressRange =
-    AddressRange::new(Address::new(0x3000_0000_0000), Bytes::new(0x2000_0000_0000));
-
 /// All that calls can change. Whatever refuses a call leaves the whole model as it was; tests
 /// compare it before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +31,16 @@ impl Model {
         Self {
             granularity: config.granularity,
             physical: PhysicalMemory::new(config.capacity, config.context),
-            virtual_memory: VirtualMemory::new(space(RESERVATIONS)),
+            virtual_memory: VirtualMemory::new(space(config.reservations)),
             clock: Clock::with_lag(config.event_lag_ticks),
-            space: space(ALLOCATIONS),
+            space: space(config.allocations),
             allocations: BTreeMap::new(),
         }
+    }
+
+    /// The whole allocation that begins at `address`.
+    pub(crate) fn allocation_at(&self, address: Address) -> Option<AddressRange> {
+        self.allocations.get(&address).map(|&size| AddressRange::new(address, size))
     }
 
     pub(crate) fn allocation_count(&self) -> usize {
@@ -115,6 +113,12 @@ impl Model {
             self.physical.drop_mapping(handle);
         }
         Ok(handles.len() as u64)
+    }
+
+    /// The mappings that begin in `range`, lowest address first.
+    pub(crate) fn mappings_in(&self, range: AddressRange) -> Vec<(AddressRange, Handle)> {
+        let within = is_range(range).then(|| self.virtual_memory.within(range));
+        within.into_iter().flatten().collect()
     }
 
     /// Whether the device may read and write every byte of `range`.

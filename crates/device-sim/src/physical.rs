@@ -58,6 +58,11 @@ impl PhysicalMemory {
         self.handles.values().filter(|physical| !physical.released).count()
     }
 
+    /// Whether a handle's memory is in use: not released, or still mapped somewhere.
+    pub(crate) fn is_used(&self, handle: Handle) -> bool {
+        self.handles.contains_key(&handle)
+    }
+
     pub(crate) fn fits(&self, size: Bytes) -> bool {
         self.used.checked_add(size).is_some_and(|used| used <= self.capacity)
     }

@@ -177,13 +177,15 @@ fn bytes(pages: u64) -> Bytes {
 }
 
 fn range(page: u64, pages: u64) -> AddressRange {
-    AddressRange::new(RESERVATIONS.start() + bytes(page), bytes(pages))
+    AddressRange::new(SimConfig::new(Bytes::ZERO).reservations.start() + bytes(page), bytes(pages))
 }
 
 fn apply(model: &mut Model, op: Op) -> Result<(), Refusal> {
     match op {
         Op::Allocate { bytes } => model.allocate(Bytes::new(bytes)).map(drop),
-        Op::Free { page } => model.free(ALLOCATIONS.start() + bytes(page)).map(drop),
+        Op::Free { page } => {
+            model.free(SimConfig::new(Bytes::ZERO).allocations.start() + bytes(page)).map(drop)
+        }
         Op::Reserve { pages } => model.reserve(bytes(pages)).map(drop),
         Op::Unreserve { page, pages } => model.unreserve(range(page, pages)),
         Op::Create { pages } => model.create(bytes(pages)).map(drop),
@@ -207,7 +209,10 @@ fn check(model: &Model, pages: &Pages) {
     for page in 0..WINDOW_PAGES {
         let accessible = pages.mapped.get(&page).is_some_and(|&(.., accessible)| accessible);
         assert_eq!(model.can_access(range(page, 1)), accessible, "page {page}");
-        let at = AddressRange::new(ALLOCATIONS.start() + bytes(page), bytes(1));
+        let at = AddressRange::new(
+            SimConfig::new(Bytes::ZERO).allocations.start() + bytes(page),
+            bytes(1),
+        );
         assert_eq!(model.can_access(at), pages.allocated.contains_key(&page), "page {page}");
     }
 }
