@@ -93,7 +93,7 @@ impl Work {
                 });
             }
             Self::Fill { to, pattern } => {
-                ground.touch("cuMemsetAsync", &[to], || fill(to, pattern))
+                ground.touch("cuMemsetAsync", &[to], || fill(to, pattern));
             }
         }
     }
