@@ -74,7 +74,7 @@ impl<'a> Worker<'a> {
         let (value, address, device) = (self.next, memory.address(), self.allocator.device());
         let on = device.clone();
         let paint = move || {
-            let start = on.pointer(address).cast::<u32>();
+            let start = on.pointer::<u32>(address);
             for word in 0..words {
                 // SAFETY: the block has that many words and is this stream's until it is freed.
                 unsafe { start.wrapping_add(word).write(value) };
@@ -98,7 +98,7 @@ impl<'a> Worker<'a> {
         }
         let (wrong, address, on) = (Arc::clone(&self.wrong), memory.address(), device.clone());
         let look = move || {
-            let start = on.pointer(address).cast::<u32>();
+            let start = on.pointer::<u32>(address);
             for word in 0..words {
                 // SAFETY: the block has that many words and is not used again before this is done.
                 let seen = unsafe { start.wrapping_add(word).read() };

@@ -120,7 +120,7 @@ impl HostDevice {
 
     /// Where an address of this device points to, for functions put on its streams.
     #[must_use]
-    pub fn pointer(&self, address: Address) -> *mut u8 {
+    pub fn pointer<T>(&self, address: Address) -> *mut T {
         pointer(address).cast()
     }
 

@@ -69,7 +69,7 @@ fn touch(what: &str) {
         }
         _ => range,
     };
-    let pointer = device.pointer(at.start());
+    let pointer = device.pointer::<u8>(at.start());
     // SAFETY: none; the process is meant to die here unless the page is there.
     unsafe { pointer.write_volatile(1) };
 }
