@@ -80,8 +80,7 @@ fn measure<D: Transfer + Clone + Send + Sync + 'static>(
     let stage = Stage { device: &device, kernels, streams: &streams, trace: &recorded, divisor };
     let mut touched = Vec::new();
     for (name, config) in [("pytorch", Config::pytorch()), ("freeboard", Config::default())] {
-        touched
-            .push(touched::replay(name, &device, kernels, &streams, &recorded, config, divisor)?);
+        touched.push(touched::replay(&stage, name, config)?);
     }
     Ok(Findings { device: name.to_owned(), calls, cached, touched })
 }
