@@ -183,6 +183,9 @@ control! {
     /// Holds a stream back (`true`): events recorded on it are not done until somebody waits for
     /// them, or it is let go (`false`). Tells whether there is such a stream.
     pub fn hold(stream: usize as usize = stream, held: bool as bool = held) -> bool = b"freeboard_fake_hold\0";
+    /// Begins (`true`) or ends the capture of a stream into a graph. Tells whether there is such a
+    /// stream.
+    pub fn capture(stream: usize as usize = stream, on: bool as bool = on) -> bool = b"freeboard_fake_capture\0";
     /// What the driver holds for its callers.
     pub fn live() -> Live = b"freeboard_fake_live\0";
     fn ask(name: Name as Name = name) -> u64 = b"freeboard_fake_calls\0";

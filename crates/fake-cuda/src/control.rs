@@ -89,5 +89,8 @@ control! {
     fn freeboard_fake_hold(stream: usize, held: bool) -> bool {
         |state| state.streams.hold(stream, held).is_ok()
     }
+    fn freeboard_fake_capture(stream: usize, capturing: bool) -> bool {
+        |state| state.streams.get(stream).map(|found| found.capturing = capturing).is_ok()
+    }
     fn freeboard_fake_live() -> Live { live }
 }
