@@ -90,7 +90,10 @@ control! {
         |state| state.streams.hold(stream, held).is_ok()
     }
     fn freeboard_fake_capture(stream: usize, capturing: bool) -> bool {
-        |state| state.streams.get(stream).map(|found| found.capturing = capturing).is_ok()
+        |state| {
+            let found = state.streams.get(stream);
+            found.map(|found| (found.capturing, found.strict) = (capturing, true)).is_ok()
+        }
     }
     fn freeboard_fake_live() -> Live { live }
 }

@@ -12,7 +12,6 @@ pub(crate) const DEFAULT: StreamId = StreamId::DEFAULT;
 pub(crate) fn driver() -> (Fake, &'static Driver) {
     let fake = Fake::load().unwrap();
     let driver = Driver::open(fake.path()).unwrap();
-    fake.forget_file();
     (fake, driver)
 }
 

@@ -1,9 +1,9 @@
 //! Streams and events.
 
-use freeboard_device::{DeviceError, Order};
+use freeboard_device::{DeviceError, Memory, Order, Transfer};
 use freeboard_device_cuda::{CudaDevice, Driver};
 use freeboard_fake_cuda::Fake;
-use freeboard_units::{EventId, StreamId};
+use freeboard_units::{Bytes, EventId, StreamId};
 
 use crate::common::{DEFAULT, lend, on, refused};
 
@@ -66,7 +66,6 @@ fn numbers_of_streams_are_not_used_again_though_handles_are() {
 fn a_driver_that_numbers_no_streams_is_helped_out() {
     let fake = Fake::without(&["cuStreamGetId"]).unwrap();
     let driver = Driver::open(fake.path()).unwrap();
-    fake.forget_file();
     let device = CudaDevice::with_options(0, on(driver)).unwrap();
     let first = device.create_stream().unwrap();
     device.destroy_stream(first).unwrap();
@@ -164,4 +163,33 @@ fn a_stream_that_is_captured_says_so_and_does_not_wait() {
     assert!(!device.is_capturing(stream).unwrap());
     device.record(event, stream).unwrap();
     assert!(device.is_done(event).unwrap());
+}
+
+#[test]
+fn memory_and_events_of_other_streams_are_at_hand_during_a_capture() {
+    let (fake, device) = lend();
+    let [captured, other] = [0; 2].map(|_| device.create_stream().unwrap());
+    let event = device.create_event().unwrap();
+    device.record(event, other).unwrap();
+    assert!(fake.capture(device.raw_stream(captured).unwrap(), true));
+    let address = device.allocate(Bytes::mib(1)).unwrap();
+    assert!(device.is_done(event).unwrap());
+    device.wait(event).unwrap();
+    let pinned = device.pin(Bytes::mib(1)).unwrap();
+    // SAFETY: nothing uses it.
+    unsafe { device.unpin(pinned) }.unwrap();
+    device.free(address).unwrap();
+}
+
+#[test]
+fn a_thread_gets_its_own_capture_mode_back() {
+    let (fake, device) = lend();
+    device.info().unwrap();
+    fake.capture(device.raw_stream(device.create_stream().unwrap()).unwrap(), true);
+    // What the device relaxes is not relaxed for others: asked directly, the driver refuses.
+    // SAFETY: the fake driver has this function, of this type.
+    let library = unsafe { libloading::Library::new(fake.path()) }.unwrap();
+    // SAFETY: as above.
+    let query = unsafe { library.get::<extern "C" fn(usize) -> u32>(b"cuEventQuery") }.unwrap();
+    assert_eq!(query(0), 900);
 }

@@ -7,9 +7,7 @@ use freeboard_fake_cuda::Fake;
 use crate::common::{driver, lend, on};
 
 fn open(fake: &Fake) -> Result<&'static Driver, Unavailable> {
-    let opened = Driver::open(fake.path());
-    fake.forget_file();
-    opened
+    Driver::open(fake.path())
 }
 
 #[test]
@@ -147,4 +145,14 @@ fn an_error_of_the_device_reads_as_one_sentence() {
         "cuMemGetInfo: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered; \
          run under compute-sanitizer; restart the process (code 700)"
     );
+}
+
+#[test]
+fn cudarc_is_not_asked_where_it_would_find_no_driver_or_another() {
+    // No copy of the fake driver answers to the driver's name.
+    let (_, device) = lend();
+    let error = device.cudarc().unwrap_err();
+    let words = error.to_string();
+    assert!(matches!(error, Unavailable::NoCudarc { .. } | Unavailable::OtherContext { .. }));
+    assert!(words.contains("LD_LIBRARY_PATH"), "{words}");
 }
