@@ -135,12 +135,11 @@ fn ask_text(
     ask: AskText,
     device: i32,
 ) -> Result<String, Unavailable> {
-    let mut text: [c_char; 256] = [0; 256];
+    let mut text = [0_u8; 256];
     // SAFETY: one less than the array has may be written, so that a zero always ends it.
-    let code = unsafe { ask(text.as_mut_ptr(), 255, device) };
+    let code = unsafe { ask(text.as_mut_ptr().cast(), 255, device) };
     driver.start_up(call, code)?;
-    let bytes = text.map(c_char::cast_unsigned);
-    let text = CStr::from_bytes_until_nul(&bytes).unwrap_or_default();
+    let text = CStr::from_bytes_until_nul(&text).unwrap_or_default();
     Ok(text.to_string_lossy().into_owned())
 }
 
