@@ -54,6 +54,16 @@ pub struct Report {
 /// Asks the driver about every device. With `start`, each is started to see what is free, which
 /// takes memory and a moment; a device that does not tell says why in its report.
 ///
+/// ```
+/// use freeboard_device_cuda::{Driver, survey};
+///
+/// match Driver::get() {
+///     Ok(driver) => println!("{:#?}", survey(driver, false)?),
+///     Err(reason) => println!("{reason}"), // says what to do about it
+/// }
+/// # Ok::<(), freeboard_device_cuda::Unavailable>(())
+/// ```
+///
 /// # Errors
 /// When the driver cannot say how many there are.
 pub fn survey(driver: &'static Driver, start: bool) -> Result<Survey, Unavailable> {
