@@ -16,8 +16,8 @@ fn run(test: &str, library: &Path) {
     child.args(["--exact", test]).env(CHILD, "1").env(ENVIRONMENT, library);
     child.env("FREEBOARD_FAKE_CUDA_DEVICES", "3").env("FREEBOARD_FAKE_CUDA_MIB", "64");
     let output = child.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 fn is_child() -> bool {
