@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 use cudarc::driver::CudaContext;
-use freeboard_units::{Bytes, DeviceId};
+use freeboard_units::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::abi::{Access, AllocationProperties, MINIMUM, attribute};
@@ -120,12 +120,6 @@ impl CudaDevice {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Which device it is.
-    #[must_use]
-    pub fn ordinal(&self) -> DeviceId {
-        DeviceId::new(self.inner.ordinal)
-    }
-
     /// The driver it is used through.
     #[must_use]
     pub fn driver(&self) -> &'static Driver {
@@ -141,7 +135,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let entered = self.context.enter();
+        let entered = self.context.enter_relaxed();
         if let Err(error) = &entered {
             tracing::warn!(%error, "a CUDA device goes without its context");
         }

@@ -75,6 +75,7 @@ table! {
         context_current: "cuCtxGetCurrent" fn(*mut usize);
         context_push: "cuCtxPushCurrent_v2" fn(usize);
         context_pop: "cuCtxPopCurrent_v2" fn(*mut usize);
+        capture_mode: "cuThreadExchangeStreamCaptureMode" fn(*mut i32);
         mem_info: "cuMemGetInfo_v2" fn(*mut usize, *mut usize);
         mem_alloc: "cuMemAlloc_v2" fn(*mut u64, usize);
         mem_free: "cuMemFree_v2" fn(u64);
@@ -141,11 +142,15 @@ impl Driver {
 
     /// The driver in this library, started. It stays loaded until the process ends.
     ///
-    /// The library is trusted to be NVIDIA's, or to behave like it.
+    /// # Safety
+    /// The library is NVIDIA's, or a stand-in with the same functions and meanings; or it is none of
+    /// that, and lacks a function.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn open(library: impl AsRef<Path>) -> std::result::Result<&'static Self, Unavailable> {
+    pub unsafe fn open(
+        library: impl AsRef<Path>,
+    ) -> std::result::Result<&'static Self, Unavailable> {
         Self::load(&[library.as_ref().to_owned()])
     }
 

@@ -158,7 +158,7 @@ impl Inner {
     fn number(&self, handle: usize) -> Result<Option<StreamId>> {
         let driver = self.driver();
         let Some(ask) = driver.stream_id else { return Ok(None) };
-        let _context = self.context.enter()?;
+        let _context = self.context.enter_relaxed()?;
         let mut id = 0;
         // SAFETY: the stream is alive: it was just made, or its owner keeps it; `id` may be written.
         let code = unsafe { ask(handle, &raw mut id) };
@@ -169,14 +169,16 @@ impl Inner {
 
     pub(crate) fn create_stream(&self) -> Result<StreamId> {
         let driver = self.driver();
-        let _context = self.context.enter()?;
+        let _context = self.context.enter_relaxed()?;
         let mut handle = 0;
         // SAFETY: `handle` may be written.
         let code = unsafe { (driver.stream_create)(&raw mut handle, NON_BLOCKING) };
         driver.check("cuStreamCreate", code)?;
         let enlisted = self.enlist(handle, Owner::Device);
-        if enlisted.is_err() {
-            self.destroy_handle(handle)?;
+        if enlisted.is_err()
+            && let Err(error) = self.destroy_handle(handle)
+        {
+            tracing::warn!(%error, "a CUDA stream is left behind");
         }
         enlisted
     }
@@ -187,7 +189,7 @@ impl Inner {
         if stream == StreamId::DEFAULT {
             return Err(refused("the default stream stays".to_owned()));
         }
-        let _context = self.context.enter()?;
+        let _context = self.context.enter_relaxed()?;
         // Locked until it is gone, so that nobody looks it up meanwhile.
         let mut streams = self.streams.write();
         let found = streams.known.get(&stream).ok_or_else(|| unknown(CALL, stream))?;
