@@ -6,7 +6,8 @@
 //! | module | what for |
 //! |---|---|
 //! | [`allocator`] | a caching device allocator with `PyTorch`'s policies, exactly, and better ones |
-//! | [`device`] | what a device must do for it: two small traits |
+//! | [`device`] | what a device must do: three small traits |
+//! | [`device_host`] | a device made of this machine's memory, with streams that run |
 //! | [`device_sim`] | a device made of arithmetic, for tests and for replays without a GPU |
 //! | [`replay`] | allocation traces and workloads, run under any policy |
 //! | [`units`] | sizes, addresses and streams as types |
@@ -27,11 +28,13 @@
 
 pub use freeboard_allocator as allocator;
 pub use freeboard_device as device;
+pub use freeboard_device_host as device_host;
 pub use freeboard_device_sim as device_sim;
 pub use freeboard_replay as replay;
 pub use freeboard_units as units;
 
 pub use freeboard_allocator::{Allocation, CachingAllocator, Config, Error, OutOfMemory, Stats};
 pub use freeboard_device::Device;
+pub use freeboard_device_host::HostDevice;
 pub use freeboard_device_sim::SimDevice;
 pub use freeboard_units::{Address, Bytes, StreamId};

@@ -97,15 +97,46 @@ fn crates_use_only_those_below_them() {
     }
 }
 
-#[test]
-fn the_allocator_names_no_device() {
-    for (path, text) in sources() {
-        let inside = path.starts_with(root().join("crates/allocator/src"));
+/// The lines of code of a crate, comments left out, with the file each is in.
+fn code_of(name: &str) -> Vec<(PathBuf, String)> {
+    let folder = root().join("crates").join(name).join("src");
+    let files = sources().into_iter().filter(|(path, _)| path.starts_with(&folder));
+    let lines = files.flat_map(|(path, text)| {
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        if inside {
-            for line in code {
-                assert!(!line.contains("device_sim"), "{}: {line}", path.display());
-            }
+        code.map(|line| (path.clone(), line.to_owned())).collect::<Vec<_>>()
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_allocator_names_no_device_and_reads_no_clock() {
+    for (path, line) in code_of("allocator") {
+        for word in ["device_sim", "device_host", "device_cuda", "Instant", "SystemTime"] {
+            assert!(!line.contains(word), "{}: {line}", path.display());
         }
     }
+}
+
+#[test]
+fn the_allocator_hashes_only_bare_addresses() {
+    for (path, line) in code_of("allocator") {
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let hashes = ["HashMap", "HashSet", "Hasher"].iter().any(|word| line.contains(word));
+        let declares =
+            line.contains("use rustc_hash::FxHashMap;") || line.contains(" raw: FxHashMap");
+        assert!(!hashes || file == "state.rs" && declares, "{file}: {line}");
+        let uses = line.contains("self.raw.") || line.contains("&self.raw ");
+        assert!(!uses || ["raw.rs", "check.rs"].contains(&file), "{file}: {line}");
+    }
+}
+
+#[test]
+fn the_kernels_are_made_from_their_source() {
+    let read = |name: &str| fs::read(root().join("tests/gpu").join(name)).unwrap();
+    let mut crc = flate2::Crc::new();
+    crc.update(&read("kernels.cu"));
+    let first = format!("// from kernels.cu, crc32 {:08x}\n", crc.sum());
+    let made = String::from_utf8(read("kernels.ptx")).unwrap();
+    assert!(made.starts_with(&first), "run tests/gpu/make-ptx");
+    assert!(made.contains(".version 8.0\n.target sm_75\n"));
 }

@@ -1,7 +1,7 @@
 //! `freeboard time`: nanoseconds per cached allocation and free.
 
 use clap::Args;
-use freeboard_replay::timing;
+use freeboard_replay::timing::{self, Repeat};
 
 use crate::Outcome;
 use crate::failure::Failure;
@@ -37,7 +37,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     };
     let trace = arguments.trace.trace()?;
     let threads = usize::try_from(arguments.threads).unwrap_or(1);
-    let timing = timing::time(&trace, &config, options.capacity, arguments.loops, threads)
+    let repeat = Repeat { loops: arguments.loops, threads };
+    let timing = timing::time(&trace, &config, options.capacity, repeat)
         .map_err(|error| Failure::Allocator { trace: trace.name, error })?;
     let line =
         serde_json::to_string(&timing).map_err(|error| Failure::write("as JSON", error.into()))?;

@@ -8,12 +8,12 @@ use std::thread::{self, JoinHandle};
 
 use freeboard_device::{DeviceError, Order, Result};
 use freeboard_device_sim::{SimConfig, SimDevice};
-use freeboard_units::{AddressRange, Bytes, DeviceId, EventId, StreamId};
+use freeboard_units::{Address, AddressRange, Bytes, DeviceId, EventId, StreamId};
 use parking_lot::{Mutex, RwLock};
 
 use crate::failure::Failure;
 use crate::order::Mark;
-use crate::os::Backing;
+use crate::os::{Backing, pointer};
 use crate::pages::Pages;
 use crate::pinned::Pinned;
 use crate::stream::Stream;
@@ -116,6 +116,12 @@ impl HostDevice {
     /// When there is no such stream, or earlier work failed.
     pub fn launch(&self, stream: StreamId, work: impl FnOnce() + Send + 'static) -> Result<()> {
         self.0.put("cuLaunchHostFunc", stream, Work::Run(Box::new(work)))
+    }
+
+    /// Where an address of this device points to, for functions put on its streams.
+    #[must_use]
+    pub fn pointer<T>(&self, address: Address) -> *mut T {
+        pointer(address).cast()
     }
 
     /// Waits for all work on all streams.

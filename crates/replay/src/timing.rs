@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use freeboard_allocator::{Borrowed, CachingAllocator, Config, Error};
+use freeboard_device::Device;
 use freeboard_device_sim::SimDevice;
 use freeboard_units::{Bytes, StreamId};
 use serde::Serialize;
@@ -32,8 +33,17 @@ pub struct Timing {
     pub threads: usize,
 }
 
-/// Replays a trace `loops` times on a warm allocator, seven times over; empty-cache operations are
-/// left out, and what the trace leaves allocated is freed after each round.
+/// How often a trace is replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// Rounds in each of seven repeats.
+    pub loops: u32,
+    /// Threads that replay it at once, each for itself, on one allocator.
+    pub threads: usize,
+}
+
+/// Replays a trace on a warm allocator, seven times over; empty-cache operations are left out, and
+/// what the trace leaves allocated is freed after each round.
 ///
 /// # Errors
 /// When a request fails, for lack of memory too.
@@ -41,12 +51,35 @@ pub fn time(
     trace: &Trace,
     config: &Config,
     capacity: Bytes,
-    loops: u32,
-    threads: usize,
+    repeat: Repeat,
 ) -> Result<Timing, Error> {
-    let allocator = CachingAllocator::new(SimDevice::new(capacity), config.clone())?;
+    let streams: Vec<_> = (0..trace.streams).map(|stream| StreamId::new(stream.into())).collect();
+    time_on(SimDevice::new(capacity), &streams, trace, config, repeat)
+}
+
+/// As [`time`], on a device of yours. `streams` are its streams for those of the trace, in order;
+/// what the trace has beyond them goes to the first.
+///
+/// # Errors
+/// When a request fails, for lack of memory too.
+///
+/// # Panics
+/// When there is no stream at all.
+pub fn time_on<D: Device + Send + Sync>(
+    device: D,
+    streams: &[StreamId],
+    trace: &Trace,
+    config: &Config,
+    repeat: Repeat,
+) -> Result<Timing, Error> {
+    let Repeat { loops, threads } = repeat;
+    let allocator = CachingAllocator::new(device, config.clone())?;
+    let streams: Vec<_> = (0..trace.streams)
+        .map(|n| streams.get(n as usize).copied().unwrap_or(streams[0]))
+        .collect();
     let leftovers = leftovers(trace);
-    let round = |loops| replay(trace, &leftovers, &Real(&allocator), loops);
+    let real = Real { allocator: &allocator, streams: &streams };
+    let round = |loops| replay(trace, &leftovers, &real, loops);
     let together = |loops| -> Result<f64, Error> {
         let start = Instant::now();
         if threads > 1 {
@@ -105,22 +138,26 @@ fn leftovers(trace: &Trace) -> Vec<u32> {
 /// What is timed, so that the loop around it can be timed alone.
 trait Subject {
     type Handle;
-    fn allocate(&self, size: Bytes, stream: StreamId) -> Result<Self::Handle, Error>;
-    fn record_use(&self, held: &Self::Handle, stream: StreamId) -> Result<(), Error>;
+    fn allocate(&self, size: Bytes, stream: u16) -> Result<Self::Handle, Error>;
+    fn record_use(&self, held: &Self::Handle, stream: u16) -> Result<(), Error>;
 }
 
-struct Real<'a>(&'a CachingAllocator<SimDevice>);
+struct Real<'a, D: Device> {
+    allocator: &'a CachingAllocator<D>,
+    /// One for each stream of the trace.
+    streams: &'a [StreamId],
+}
 
-impl<'a> Subject for Real<'a> {
-    type Handle = Borrowed<'a, SimDevice>;
+impl<'a, D: Device> Subject for Real<'a, D> {
+    type Handle = Borrowed<'a, D>;
 
     #[inline]
-    fn allocate(&self, size: Bytes, stream: StreamId) -> Result<Self::Handle, Error> {
-        self.0.allocate(size, stream)
+    fn allocate(&self, size: Bytes, stream: u16) -> Result<Self::Handle, Error> {
+        self.allocator.allocate(size, self.streams[usize::from(stream)])
     }
 
-    fn record_use(&self, held: &Self::Handle, stream: StreamId) -> Result<(), Error> {
-        held.record_use(stream)
+    fn record_use(&self, held: &Self::Handle, stream: u16) -> Result<(), Error> {
+        held.record_use(self.streams[usize::from(stream)])
     }
 }
 
@@ -130,11 +167,11 @@ impl Subject for Nothing {
     type Handle = u64;
 
     #[inline(never)]
-    fn allocate(&self, size: Bytes, _: StreamId) -> Result<u64, Error> {
+    fn allocate(&self, size: Bytes, _: u16) -> Result<u64, Error> {
         Ok(black_box(size.get()))
     }
 
-    fn record_use(&self, _: &u64, _: StreamId) -> Result<(), Error> {
+    fn record_use(&self, _: &u64, _: u16) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -151,13 +188,12 @@ fn replay<S: Subject>(
         for Op { kind, .. } in &trace.ops {
             match *kind {
                 OpKind::Allocate { slot, size, stream } => {
-                    let stream = StreamId::new(stream.into());
                     held[slot as usize] = Some(subject.allocate(size, stream)?);
                 }
                 OpKind::Free { slot } => held[slot as usize] = None,
                 OpKind::RecordUse { slot, stream } => {
                     if let Some(held) = &held[slot as usize] {
-                        subject.record_use(held, StreamId::new(stream.into()))?;
+                        subject.record_use(held, stream)?;
                     }
                 }
                 OpKind::EmptyCache => {}

@@ -86,10 +86,10 @@ impl AddressRange {
         self.start
     }
 
-    /// The first address past it.
+    /// The first address past it; the last there is, if it would lie beyond.
     #[must_use]
-    pub fn end(self) -> Address {
-        self.start + self.size
+    pub const fn end(self) -> Address {
+        Address(self.start.0.saturating_add(self.size.get()))
     }
 
     /// How many bytes it covers.
