@@ -49,7 +49,7 @@ impl<T: Element, D: Transfer> InFlight<T, D> {
 pub struct Refused<T: Element, D: Transfer> {
     /// Why.
     #[source]
-    pub error: BufferError,
+    pub error: Box<BufferError>,
     /// The memory that was to be copied from or to, as it was.
     pub pinned: Pinned<T, D>,
 }
@@ -57,7 +57,7 @@ pub struct Refused<T: Element, D: Transfer> {
 /// Without the pinned memory, which goes back to its cache.
 impl<T: Element, D: Transfer> From<Refused<T, D>> for BufferError {
     fn from(refused: Refused<T, D>) -> Self {
-        refused.error
+        *refused.error
     }
 }
 
@@ -79,7 +79,7 @@ impl<T: Element, D: Transfer> View<'_, T, D> {
                 pinned.pass = pass;
                 Ok(InFlight { pinned })
             }
-            Err(error) => Err(Refused { error, pinned }),
+            Err(error) => Err(Refused { error: Box::new(error), pinned }),
         }
     }
 

@@ -240,7 +240,9 @@ impl<D: Transfer> Drop for Cache<D> {
                 }
             }
         }
-        let all = self.books.get_mut().evict(Bytes::ZERO, None);
+        let mut all = self.books.get_mut().evict(Bytes::ZERO, None);
+        // All that was cut from the reserve is back, unless a transfer may still use it.
+        all.extend(self.books.get_mut().reserve.take().filter(|_| !stuck));
         // A second time for what an error kept back the first time.
         let outcome = self.unpin_all(all).or_else(|_| {
             let left = self.books.get_mut().evict(Bytes::ZERO, None);
@@ -248,13 +250,6 @@ impl<D: Transfer> Drop for Cache<D> {
         });
         if let Err(error) = outcome {
             tracing::error!(%error, "pinned memory could not be given back");
-        }
-        let reserve = self.books.get_mut().reserve.take().filter(|_| !stuck);
-        if let Some(whole) = reserve {
-            // SAFETY: all that was cut from it is back, and every stream is past it.
-            if let Err(error) = unsafe { self.device().unpin(whole.start) } {
-                tracing::error!(%error, "the reserve of pinned memory could not be given back");
-            }
         }
     }
 }
