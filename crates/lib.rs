@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`allocator`] | a caching device allocator with `PyTorch`'s policies, exactly, and better ones |
 //! | [`device`] | what a device must do: three small traits |
+//! | [`device_cuda`] | a device made of a GPU; its driver is found at run time |
 //! | [`device_host`] | a device made of this machine's memory, with streams that run |
 //! | [`device_sim`] | a device made of arithmetic, for tests and for replays without a GPU |
 //! | [`replay`] | allocation traces and workloads, run under any policy |
@@ -28,6 +29,7 @@
 
 pub use freeboard_allocator as allocator;
 pub use freeboard_device as device;
+pub use freeboard_device_cuda as device_cuda;
 pub use freeboard_device_host as device_host;
 pub use freeboard_device_sim as device_sim;
 pub use freeboard_replay as replay;
@@ -35,6 +37,7 @@ pub use freeboard_units as units;
 
 pub use freeboard_allocator::{Allocation, CachingAllocator, Config, Error, OutOfMemory, Stats};
 pub use freeboard_device::Device;
+pub use freeboard_device_cuda::CudaDevice;
 pub use freeboard_device_host::HostDevice;
 pub use freeboard_device_sim::SimDevice;
 pub use freeboard_units::{Address, Bytes, StreamId};

@@ -18,8 +18,9 @@ mod transfer;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use freeboard::device_host::HostDevice;
-use freeboard::{Bytes, SimDevice};
+use freeboard::device_cuda::{CudaOptions, Driver};
+use freeboard::{Bytes, CudaDevice, HostDevice, SimDevice};
+use freeboard_fake_cuda::Fake;
 use libtest_mimic::{Arguments, Trial};
 
 use check::{Check, trials};
@@ -32,6 +33,15 @@ fn main() -> ExitCode {
     let mut all: Vec<Trial> = Vec::new();
     all.extend(trials("sim", simulated, [memory::checks(), order::checks()].concat()));
     all.extend(trials("host", host, complete()));
+    match Fake::load().inspect(Fake::forget_file) {
+        Ok(_) => all.extend(trials("fake", fake, complete())),
+        // The fake stays behind when the tests are carried to a GPU.
+        Err(reason) => all.push(missing("fake", reason.to_string(), false)),
+    }
+    match CudaDevice::new(0) {
+        Ok(_) => all.extend(trials("cuda", cuda, complete())),
+        Err(reason) => all.push(missing("cuda", reason.to_string(), gpu_required())),
+    }
     libtest_mimic::run(&arguments, all).exit_code()
 }
 
@@ -47,4 +57,27 @@ fn simulated() -> Arc<SimDevice> {
 
 fn host() -> HostDevice {
     HostDevice::new(CAPACITY).unwrap()
+}
+
+/// The true CUDA device over a driver that has this machine's memory behind it.
+fn fake() -> CudaDevice {
+    let fake = Fake::load().unwrap();
+    fake.set_capacity(CAPACITY.get());
+    let driver = Some(Driver::open(fake.path()).unwrap());
+    fake.forget_file();
+    CudaDevice::with_options(0, CudaOptions { driver, ..CudaOptions::default() }).unwrap()
+}
+
+fn cuda() -> CudaDevice {
+    CudaDevice::new(0).unwrap()
+}
+
+fn gpu_required() -> bool {
+    std::env::var_os("REQUIRE_GPU").is_some_and(|value| value == "1")
+}
+
+/// Stands for the tests of a device that is not there.
+fn missing(device: &str, reason: String, required: bool) -> Trial {
+    let name = format!("{device}: {reason}");
+    Trial::test(name, move || Err(reason.into())).with_ignored_flag(!required)
 }

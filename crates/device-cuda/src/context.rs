@@ -1,0 +1,70 @@
+//! The primary context: held while the device lives, current while one of its calls runs.
+
+use freeboard_device::Result;
+
+use crate::Driver;
+use crate::unavailable::Unavailable;
+
+/// A hold on the primary context of a device.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) driver: &'static Driver,
+    pub(crate) device: i32,
+    pub(crate) handle: usize,
+}
+
+impl Context {
+    pub(crate) fn retain(
+        driver: &'static Driver,
+        device: i32,
+    ) -> std::result::Result<Self, Unavailable> {
+        let mut handle = 0;
+        // SAFETY: `handle` may be written; the driver refuses a device that is none.
+        let code = unsafe { (driver.primary_retain)(&raw mut handle, device) };
+        driver.start_up("cuDevicePrimaryCtxRetain", code)?;
+        Ok(Self { driver, device, handle })
+    }
+
+    /// Makes the context current on this thread until the guard goes; no call if it is already.
+    pub(crate) fn enter(&self) -> Result<Entered> {
+        let mut current = 0;
+        // SAFETY: `current` may be written.
+        let code = unsafe { (self.driver.context_current)(&raw mut current) };
+        self.driver.check("cuCtxGetCurrent", code)?;
+        if current == self.handle {
+            return Ok(Entered { driver: None });
+        }
+        // SAFETY: the context is alive, because this holds it.
+        let code = unsafe { (self.driver.context_push)(self.handle) };
+        self.driver.check("cuCtxPushCurrent", code)?;
+        Ok(Entered { driver: Some(self.driver) })
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: one hold was taken in `retain`, and everything made under it was given back.
+        let code = unsafe { (self.driver.primary_release)(self.device) };
+        if let Err(error) = self.driver.check("cuDevicePrimaryCtxRelease", code) {
+            tracing::warn!(%error, "a CUDA context stays held");
+        }
+    }
+}
+
+/// The context is current; the caller's own comes back when this goes.
+pub(crate) struct Entered {
+    driver: Option<&'static Driver>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let Some(driver) = self.driver else { return };
+        let mut popped = 0;
+        // SAFETY: `popped` may be written; what is popped is what `enter` pushed on this thread,
+        // because the guard does not leave the function that made it.
+        let code = unsafe { (driver.context_pop)(&raw mut popped) };
+        if let Err(error) = driver.check("cuCtxPopCurrent", code) {
+            tracing::warn!(%error, "a CUDA context stays current");
+        }
+    }
+}
