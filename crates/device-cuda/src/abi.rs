@@ -44,6 +44,8 @@ pub(crate) const NON_BLOCKING: u32 = 1;
 pub(crate) const DISABLE_TIMING: u32 = 2;
 /// `CU_MEMHOSTALLOC_PORTABLE`
 pub(crate) const PORTABLE: u32 = 1;
+/// `CU_STREAM_CAPTURE_MODE_RELAXED`
+pub(crate) const RELAXED: i32 = 2;
 /// `CU_STREAM_LEGACY` as a handle; the null handle is the same stream.
 pub(crate) const LEGACY_STREAM: usize = 1;
 /// `CU_STREAM_PER_THREAD` as a handle: another stream in every thread.

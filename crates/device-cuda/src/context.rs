@@ -3,7 +3,10 @@
 use freeboard_device::Result;
 
 use crate::Driver;
+use crate::abi::RELAXED;
 use crate::unavailable::Unavailable;
+
+const EXCHANGE: &str = "cuThreadExchangeStreamCaptureMode";
 
 /// A hold on the primary context of a device.
 #[derive(Debug)]
@@ -39,6 +42,17 @@ impl Context {
         self.driver.check("cuCtxPushCurrent", code)?;
         Ok(Entered { driver: Some(self.driver) })
     }
+
+    /// The same, for a call that is not put on a stream: it is allowed while some stream is being
+    /// captured, and does not spoil the capture.
+    pub(crate) fn enter_relaxed(&self) -> Result<Relaxed> {
+        let entered = self.enter()?;
+        let mut mode = RELAXED;
+        // SAFETY: `mode` holds a mode, and may be written.
+        let code = unsafe { (self.driver.capture_mode)(&raw mut mode) };
+        self.driver.check(EXCHANGE, code)?;
+        Ok(Relaxed { driver: self.driver, before: mode, _entered: entered })
+    }
 }
 
 impl Drop for Context {
@@ -65,6 +79,23 @@ impl Drop for Entered {
         let code = unsafe { (driver.context_pop)(&raw mut popped) };
         if let Err(error) = driver.check("cuCtxPopCurrent", code) {
             tracing::warn!(%error, "a CUDA context stays current");
+        }
+    }
+}
+
+/// The context is current, and captures elsewhere forbid nothing; both end when this goes.
+pub(crate) struct Relaxed {
+    driver: &'static Driver,
+    before: i32,
+    _entered: Entered,
+}
+
+impl Drop for Relaxed {
+    fn drop(&mut self) {
+        // SAFETY: `before` holds the mode that the driver gave, and may be written.
+        let code = unsafe { (self.driver.capture_mode)(&raw mut self.before) };
+        if let Err(error) = self.driver.check(EXCHANGE, code) {
+            tracing::warn!(%error, "a thread keeps the relaxed capture mode");
         }
     }
 }

@@ -141,7 +141,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let entered = self.context.enter();
+        let entered = self.context.enter_relaxed();
         if let Err(error) = &entered {
             tracing::warn!(%error, "a CUDA device goes without its context");
         }

@@ -75,6 +75,7 @@ table! {
         context_current: "cuCtxGetCurrent" fn(*mut usize);
         context_push: "cuCtxPushCurrent_v2" fn(usize);
         context_pop: "cuCtxPopCurrent_v2" fn(*mut usize);
+        capture_mode: "cuThreadExchangeStreamCaptureMode" fn(*mut i32);
         mem_info: "cuMemGetInfo_v2" fn(*mut usize, *mut usize);
         mem_alloc: "cuMemAlloc_v2" fn(*mut u64, usize);
         mem_free: "cuMemFree_v2" fn(u64);

@@ -28,7 +28,7 @@ impl Memory for CudaDevice {
 
     fn info(&self) -> Result<MemoryInfo> {
         let driver = self.driver();
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let (mut free, mut total) = (0, 0);
         // SAFETY: both may be written.
         let code = unsafe { (driver.mem_info)(&raw mut free, &raw mut total) };
@@ -43,7 +43,7 @@ impl Memory for CudaDevice {
     fn allocate(&self, size: Bytes) -> Result<Address> {
         const CALL: &str = "cuMemAlloc";
         let (driver, asked) = (self.driver(), length(CALL, size)?);
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let mut address = 0;
         // SAFETY: `address` may be written.
         let code = unsafe { (driver.mem_alloc)(&raw mut address, asked) };
@@ -56,7 +56,7 @@ impl Memory for CudaDevice {
     fn free(&self, address: Address) -> Result<()> {
         const CALL: &str = "cuMemFree";
         let driver = self.driver();
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         // Not locked during the call, which waits for the device.
         refuse(CALL, self.inner.books.lock().take_allocation(address))?;
         // SAFETY: `allocate` gave this address, and it was taken off the books just now, so nobody
@@ -73,7 +73,7 @@ impl Memory for CudaDevice {
         const CALL: &str = "cuMemAddressReserve";
         let (driver, asked) = (self.driver(), length(CALL, size)?);
         refuse(CALL, self.inner.books.lock().check_size(size))?;
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let mut start = 0;
         // SAFETY: `start` may be written; no alignment, place or flag is asked for.
         let code = unsafe { (driver.address_reserve)(&raw mut start, asked, 0, 0, 0) };
@@ -86,7 +86,7 @@ impl Memory for CudaDevice {
     fn unreserve(&self, range: AddressRange) -> Result<()> {
         const CALL: &str = "cuMemAddressFree";
         let (driver, size) = (self.driver(), length(CALL, range.size())?);
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let mut books = self.inner.books.lock();
         refuse(CALL, books.check_unreserve(range))?;
         // SAFETY: the range is one that `reserve` gave, nothing is mapped in it, and the books stay
@@ -101,7 +101,7 @@ impl Memory for CudaDevice {
         const CALL: &str = "cuMemCreate";
         let (driver, asked) = (self.driver(), length(CALL, size)?);
         refuse(CALL, self.inner.books.lock().check_size(size))?;
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let (mut handle, properties) = (0, &raw const self.inner.properties);
         // SAFETY: `handle` may be written, and the properties are of the driver's layout.
         let code = unsafe { (driver.mem_create)(&raw mut handle, asked, properties, 0) };
@@ -114,7 +114,7 @@ impl Memory for CudaDevice {
     fn release(&self, handle: Handle) -> Result<()> {
         const CALL: &str = "cuMemRelease";
         let driver = self.driver();
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let mut books = self.inner.books.lock();
         refuse(CALL, books.check_handle(handle))?;
         // SAFETY: the handle is alive, and the books stay locked until it is off them.
@@ -127,7 +127,7 @@ impl Memory for CudaDevice {
     fn map(&self, range: AddressRange, handle: Handle) -> Result<()> {
         const CALL: &str = "cuMemMap";
         let (driver, size) = (self.driver(), length(CALL, range.size())?);
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let mut books = self.inner.books.lock();
         refuse(CALL, books.check_map(range, handle))?;
         // SAFETY: the handle is alive and of this size, the range is reserved and empty, and the
@@ -141,7 +141,7 @@ impl Memory for CudaDevice {
     fn set_access(&self, range: AddressRange) -> Result<()> {
         const CALL: &str = "cuMemSetAccess";
         let (driver, size) = (self.driver(), length(CALL, range.size())?);
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let books = self.inner.books.lock();
         refuse(CALL, books.check_mapped(range))?;
         let access = &self.inner.access;
@@ -156,7 +156,7 @@ impl Memory for CudaDevice {
     fn unmap(&self, range: AddressRange) -> Result<()> {
         const CALL: &str = "cuMemUnmap";
         let (driver, size) = (self.driver(), length(CALL, range.size())?);
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let mut books = self.inner.books.lock();
         refuse(CALL, books.check_mapped(range))?;
         // SAFETY: the range is made of whole mappings of this device, and the books stay locked

@@ -22,7 +22,7 @@ impl Inner {
     /// An event with these flags.
     pub(crate) fn create_event(&self, flags: u32) -> Result<EventId> {
         let driver = self.driver();
-        let _context = self.context.enter()?;
+        let _context = self.context.enter_relaxed()?;
         let mut handle = 0;
         // SAFETY: `handle` may be written.
         let code = unsafe { (driver.event_create)(&raw mut handle, flags) };
@@ -47,7 +47,7 @@ impl Inner {
         const CALL: &str = "cuEventDestroy";
         let refused =
             |why| DeviceError::InvalidCall { call: CALL, reason: format!("{event} {why}") };
-        let _context = self.context.enter()?;
+        let _context = self.context.enter_relaxed()?;
         // Locked until it is gone, so that nobody looks it up meanwhile.
         let mut events = self.events.write();
         let found = events.known.get(&event).ok_or_else(|| refused("does not exist"))?;
@@ -107,7 +107,7 @@ impl Order for CudaDevice {
         const CALL: &str = "cuEventQuery";
         let driver = self.driver();
         let event = self.inner.event(CALL, event)?;
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         // SAFETY: the event is alive while it is held here.
         match unsafe { (driver.event_query)(*event) } {
             NOT_READY => Ok(false),
@@ -119,7 +119,7 @@ impl Order for CudaDevice {
         const CALL: &str = "cuEventSynchronize";
         let driver = self.driver();
         let event = self.inner.event(CALL, event)?;
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         // SAFETY: the event is alive while it is held here.
         let code = unsafe { (driver.event_synchronize)(*event) };
         driver.check_given(CALL, code)

@@ -23,7 +23,7 @@ impl CudaDevice {
             let reason = "the device was made without CudaOptions::exportable";
             return refuse(CALL, Err(reason.to_owned()));
         }
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let books = self.inner.books.lock();
         refuse(CALL, books.check_handle(handle))?;
         let mut file = -1;
@@ -42,7 +42,7 @@ impl CudaDevice {
     pub fn import(&self, file: impl AsFd, size: Bytes) -> Result<Handle> {
         const CALL: &str = "cuMemImportFromShareableHandle";
         let driver = self.driver();
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let mut books = self.inner.books.lock();
         refuse(CALL, books.check_size(size))?;
         let number = usize::try_from(file.as_fd().as_raw_fd());

@@ -158,7 +158,7 @@ impl Inner {
     fn number(&self, handle: usize) -> Result<Option<StreamId>> {
         let driver = self.driver();
         let Some(ask) = driver.stream_id else { return Ok(None) };
-        let _context = self.context.enter()?;
+        let _context = self.context.enter_relaxed()?;
         let mut id = 0;
         // SAFETY: the stream is alive: it was just made, or its owner keeps it; `id` may be written.
         let code = unsafe { ask(handle, &raw mut id) };
@@ -169,7 +169,7 @@ impl Inner {
 
     pub(crate) fn create_stream(&self) -> Result<StreamId> {
         let driver = self.driver();
-        let _context = self.context.enter()?;
+        let _context = self.context.enter_relaxed()?;
         let mut handle = 0;
         // SAFETY: `handle` may be written.
         let code = unsafe { (driver.stream_create)(&raw mut handle, NON_BLOCKING) };
@@ -187,7 +187,7 @@ impl Inner {
         if stream == StreamId::DEFAULT {
             return Err(refused("the default stream stays".to_owned()));
         }
-        let _context = self.context.enter()?;
+        let _context = self.context.enter_relaxed()?;
         // Locked until it is gone, so that nobody looks it up meanwhile.
         let mut streams = self.streams.write();
         let found = streams.known.get(&stream).ok_or_else(|| unknown(CALL, stream))?;

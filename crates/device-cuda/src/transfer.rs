@@ -78,7 +78,7 @@ impl Transfer for CudaDevice {
     fn pin(&self, size: Bytes) -> Result<NonNull<u8>> {
         const CALL: &str = "cuMemHostAlloc";
         let (driver, asked) = (self.driver(), length(CALL, size)?);
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         let mut start = ptr::null_mut();
         // SAFETY: `start` may be written.
         let code = unsafe { (driver.host_alloc)(&raw mut start, asked, PORTABLE) };
@@ -90,7 +90,7 @@ impl Transfer for CudaDevice {
     unsafe fn unpin(&self, start: NonNull<u8>) -> Result<()> {
         const CALL: &str = "cuMemFreeHost";
         let driver = self.driver();
-        let _context = self.inner.context.enter()?;
+        let _context = self.inner.context.enter_relaxed()?;
         // SAFETY: the caller promises that nobody uses the memory any more.
         let code = unsafe { (driver.host_free)(start.as_ptr()) };
         driver.check_given(CALL, code)

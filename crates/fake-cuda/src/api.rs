@@ -9,9 +9,9 @@ mod order;
 mod transfer;
 mod words;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use crate::state::{Answer, INVALID_CONTEXT, INVALID_VALUE, State};
+use crate::state::{Answer, CAPTURE_UNSUPPORTED, INVALID_CONTEXT, INVALID_VALUE, State};
 
 /// Where the C caller wants something written.
 #[repr(transparent)]
@@ -63,6 +63,14 @@ impl<T: Copy> In<T> {
 thread_local! {
     /// The contexts of this thread; the last one is current.
     static CURRENT: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    /// What this thread allows itself while a stream is being captured; 2 is everything.
+    static CAPTURE_MODE: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Refuses a call that a strict capture forbids to this thread.
+fn uncaptured(state: &State) -> Answer {
+    let forbidden = state.streams.strict() && CAPTURE_MODE.get() != 2;
+    if forbidden { Err(CAPTURE_UNSUPPORTED) } else { Ok(()) }
 }
 
 /// The device whose context is current.

@@ -35,13 +35,14 @@ pub struct Live {
     pub used: u64,
 }
 
-/// A loaded copy of the fake driver. It stays loaded; dropping this unloads nothing.
+/// A loaded copy of the fake driver. It stays loaded: dropping this deletes the copy's file, no more.
 ///
 /// A shared library must have been built beside the test, as Cargo does for a dev-dependency.
 #[derive(Debug)]
 pub struct Fake {
     library: &'static Library,
     path: PathBuf,
+    copy: bool,
 }
 
 fn text(name: &str) -> Name {
@@ -94,11 +95,10 @@ impl Fake {
             rename(&mut image, function)?;
         }
         let number = COPIES.fetch_add(1, Ordering::Relaxed);
-        let folder = env::temp_dir().join(format!("freeboard-fake-cuda-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        let path = folder.join(format!("libfake-{number}.so"));
+        let name = format!("freeboard-fake-cuda-{}-{number}.so", std::process::id());
+        let path = env::temp_dir().join(name);
         fs::write(&path, image)?;
-        Self::open(path)
+        Self::open(path, true)
     }
 
     /// The one driver of this process that answers to the name `libcuda.so`, so that other
@@ -111,14 +111,14 @@ impl Fake {
         if let Some(shared) = SHARED.get() {
             return Ok(shared);
         }
-        let loaded = Self::open(built()?)?;
+        let loaded = Self::open(built()?, false)?;
         Ok(SHARED.get_or_init(|| loaded))
     }
 
-    fn open(path: PathBuf) -> io::Result<Self> {
+    fn open(path: PathBuf, copy: bool) -> io::Result<Self> {
         // SAFETY: loading the library runs nothing but the standard library's own start.
         let library = unsafe { Library::new(&path) }.map_err(io::Error::other)?;
-        Ok(Self { library: Box::leak(Box::new(library)), path })
+        Ok(Self { library: Box::leak(Box::new(library)), path, copy })
     }
 
     /// Where the library lies.
@@ -126,11 +126,12 @@ impl Fake {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
 
-    /// Deletes the file of a copy; what is loaded stays.
-    pub fn forget_file(&self) {
-        if self.path.starts_with(env::temp_dir()) {
-            drop(fs::remove_file(&self.path));
+impl Drop for Fake {
+    fn drop(&mut self) {
+        if self.copy {
+            drop(fs::remove_file(&self.path)); // a leftover in the temporary folder harms nobody
         }
     }
 }
@@ -183,6 +184,9 @@ control! {
     /// Holds a stream back (`true`): events recorded on it are not done until somebody waits for
     /// them, or it is let go (`false`). Tells whether there is such a stream.
     pub fn hold(stream: usize as usize = stream, held: bool as bool = held) -> bool = b"freeboard_fake_hold\0";
+    /// Begins (`true`) or ends the capture of a stream into a graph. Tells whether there is such a
+    /// stream.
+    pub fn capture(stream: usize as usize = stream, on: bool as bool = on) -> bool = b"freeboard_fake_capture\0";
     /// What the driver holds for its callers.
     pub fn live() -> Live = b"freeboard_fake_live\0";
     fn ask(name: Name as Name = name) -> u64 = b"freeboard_fake_calls\0";

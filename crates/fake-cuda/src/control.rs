@@ -89,5 +89,11 @@ control! {
     fn freeboard_fake_hold(stream: usize, held: bool) -> bool {
         |state| state.streams.hold(stream, held).is_ok()
     }
+    fn freeboard_fake_capture(stream: usize, capturing: bool) -> bool {
+        |state| {
+            let found = state.streams.get(stream);
+            found.map(|found| (found.capturing, found.strict) = (capturing, true)).is_ok()
+        }
+    }
     fn freeboard_fake_live() -> Live { live }
 }

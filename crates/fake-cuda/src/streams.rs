@@ -10,6 +10,8 @@ pub(crate) struct Stream {
     pub(crate) id: u64,
     pub(crate) device: i32,
     pub(crate) capturing: bool,
+    /// Captured in a mode that forbids unsafe calls to every thread.
+    pub(crate) strict: bool,
     held: bool,
     /// Held streams that it was told to wait for.
     behind: BTreeSet<usize>,
@@ -79,6 +81,11 @@ impl Streams {
 
     pub(crate) fn get(&mut self, handle: usize) -> Answer<&mut Stream> {
         self.known.get_mut(&one(handle)).ok_or(INVALID_HANDLE)
+    }
+
+    /// Whether calls that a capture may not hold are forbidden now.
+    pub(crate) fn strict(&self) -> bool {
+        self.known.values().any(|stream| stream.capturing && stream.strict)
     }
 
     pub(crate) fn made(&self) -> usize {

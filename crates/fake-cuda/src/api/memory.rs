@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 
-use crate::api::{In, Out, current, driver};
+use crate::api::{In, Out, current, driver, uncaptured};
 use crate::physical::GRANULARITY;
 use crate::state::{Answer, INVALID_DEVICE, INVALID_VALUE, OUT_OF_MEMORY};
 
@@ -57,10 +57,12 @@ driver! {
     };
     fn cuMemAlloc_v2(address: Out<u64>, length: usize) |state| {
         let device = current(state)?;
+        uncaptured(state)?;
         address.put(state.memory.allocate(bytes(length), device, false)?)
     };
     fn cuMemFree_v2(address: u64) |state| {
         current(state)?;
+        uncaptured(state)?;
         state.memory.free(address, false)
     };
     fn cuMemAllocAsync(address: Out<u64>, length: usize, stream: usize) |state| {
@@ -75,6 +77,7 @@ driver! {
     };
     fn cuMemHostAlloc(address: Out<u64>, length: usize, flags: u32) |state| {
         current(state)?;
+        uncaptured(state)?;
         if flags > 7 {
             return Err(INVALID_VALUE);
         }

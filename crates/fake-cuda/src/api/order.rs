@@ -1,7 +1,7 @@
 //! Streams and events.
 #![allow(non_snake_case, reason = "the driver's names")]
 
-use crate::api::{Out, current, driver};
+use crate::api::{CAPTURE_MODE, In, Out, current, driver, uncaptured};
 use crate::state::{Answer, CAPTURE_UNSUPPORTED, INVALID_HANDLE, INVALID_VALUE, State};
 
 fn create(state: &mut State, stream: Out<usize>, flags: u32) -> Answer {
@@ -46,15 +46,27 @@ driver! {
         }
         state.streams.record(event, stream)
     };
-    fn cuEventQuery(event: usize) |state| state.streams.query(event);
-    fn cuEventSynchronize(event: usize) |state| state.streams.wait(event);
+    fn cuEventQuery(event: usize) |state| {
+        uncaptured(state)?;
+        state.streams.query(event)
+    };
+    fn cuEventSynchronize(event: usize) |state| {
+        uncaptured(state)?;
+        state.streams.wait(event)
+    };
     fn cuEventElapsedTime(milliseconds: Out<f32>, start: usize, end: usize) |state| {
         milliseconds.put(state.streams.elapsed(start, end)?)
     };
     fn cuEventElapsedTime_v2(milliseconds: Out<f32>, start: usize, end: usize) |state| {
         milliseconds.put(state.streams.elapsed(start, end)?)
     };
-    fn cuThreadExchangeStreamCaptureMode(_mode: Out<i32>) |_| Ok(());
+    fn cuThreadExchangeStreamCaptureMode(mode: *mut i32) |_| {
+        let wanted = In::new(mode.cast_const()).get()?;
+        if !(0..=2).contains(&wanted) {
+            return Err(INVALID_VALUE);
+        }
+        Out(mode).put(CAPTURE_MODE.replace(wanted))
+    };
     fn cuStreamBeginCapture_v2(stream: usize, mode: i32) |state| {
         if stream <= 1 {
             return Err(CAPTURE_UNSUPPORTED);
@@ -63,7 +75,7 @@ driver! {
         if found.capturing || !(0..=2).contains(&mode) {
             return Err(INVALID_VALUE);
         }
-        found.capturing = true;
+        (found.capturing, found.strict) = (true, mode == 0);
         Ok(())
     };
     fn cuStreamEndCapture(stream: usize, graph: Out<usize>) |state| {
