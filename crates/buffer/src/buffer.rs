@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use freeboard_allocator::CachingAllocator;
 use freeboard_device::Transfer;
-use freeboard_units::{AddressRange, StreamId};
+use freeboard_units::{Bytes, StreamId};
 
 use crate::BufferError;
 use crate::element::{Element, check_alignment, size_of_many};
@@ -19,7 +19,7 @@ use crate::view::{View, ViewMut};
 /// [`on_mut`](Self::on_mut). Making one from the cache, dropping it, and taking views of it make no
 /// driver call.
 pub struct DeviceBuffer<T: Element, D: Transfer> {
-    block: Block<D>,
+    pub(crate) block: Block<D>,
     len: usize,
     element: PhantomData<fn() -> T>,
 }
@@ -107,8 +107,7 @@ impl<T: Element, D: Transfer> DeviceBuffer<T, D> {
 
     const fn span(&self) -> Span<'_, D> {
         // `uninit` has made sure that the size is a number.
-        let size = freeboard_units::Bytes::new((self.len * size_of::<T>()) as u64);
-        let range = AddressRange::new(self.block.allocation.address(), size);
-        Span { block: &self.block, range, stream: self.block.home }
+        let size = Bytes::new((self.len * size_of::<T>()) as u64);
+        Span { block: &self.block, address: self.block.address, size, stream: self.block.home }
     }
 }

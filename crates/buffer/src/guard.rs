@@ -19,7 +19,7 @@ use crate::view::{View, ViewMut};
 /// and work that conflicts waits for it.
 #[must_use = "dropping it ends the other stream's use"]
 pub struct OnStream<'a, T: Element, D: Transfer> {
-    entered: Entered<'a, D>,
+    pub(crate) entered: Entered<'a, D>,
     len: usize,
     element: PhantomData<fn() -> T>,
 }
@@ -38,7 +38,7 @@ impl<'a, T: Element, D: Transfer> OnStream<'a, T, D> {
 /// Memory lent to another stream, to write to; otherwise as [`OnStream`].
 #[must_use = "dropping it ends the other stream's use"]
 pub struct OnStreamMut<'a, T: Element, D: Transfer> {
-    entered: Entered<'a, D>,
+    pub(crate) entered: Entered<'a, D>,
     len: usize,
     element: PhantomData<fn() -> T>,
 }

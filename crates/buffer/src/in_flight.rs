@@ -90,7 +90,7 @@ impl<T: Element, D: Transfer> View<'_, T, D> {
             Way::Down => check_lengths(self.len, pinned.len())?,
         }
         let span = self.span;
-        if span.range.size().is_zero() {
+        if span.size.is_zero() {
             return Ok(None);
         }
         span.check_not_capturing()?;

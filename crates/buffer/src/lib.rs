@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "puts transfers on streams; each block says why it may")]
 
 mod buffer;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod element;
 mod error;
 mod guard;

@@ -32,13 +32,13 @@ macro_rules! reads {
             /// How many bytes the elements take.
             #[must_use]
             pub fn size(&self) -> Bytes {
-                self.view().span.range.size()
+                self.view().span.size
             }
 
             /// Where the first element is; [`Address::NULL`] if the buffer has no bytes.
             #[must_use]
             pub fn address(&self) -> Address {
-                self.view().span.address()
+                self.view().span.address
             }
 
             /// The stream that the methods put work on.

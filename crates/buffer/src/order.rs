@@ -9,7 +9,7 @@ use std::fmt;
 
 use freeboard_allocator::{Allocation, CachingAllocator};
 use freeboard_device::{DeviceError, Transfer};
-use freeboard_units::{Address, AddressRange, StreamId};
+use freeboard_units::{Address, AddressRange, Bytes, StreamId};
 use parking_lot::Mutex;
 
 use crate::BufferError;
@@ -19,6 +19,11 @@ pub(crate) struct Block<D: Transfer> {
     pub(crate) allocation: Allocation<D>,
     /// The stream it belongs to.
     pub(crate) home: StreamId,
+    /// Where it begins.
+    pub(crate) address: Address,
+    /// Its home as cudarc has it, once somebody asked.
+    #[cfg(feature = "cuda")]
+    pub(crate) cudarc: std::sync::OnceLock<std::sync::Arc<cudarc::driver::CudaStream>>,
     visits: Mutex<Vec<Visit>>,
 }
 
@@ -35,6 +40,8 @@ struct Visit {
     stream: StreamId,
     range: AddressRange,
     access: Access,
+    /// Nobody will say when it leaves.
+    lent: bool,
 }
 
 impl Visit {
@@ -48,11 +55,26 @@ impl Visit {
 
 impl<D: Transfer> Block<D> {
     pub(crate) fn new(allocation: Allocation<D>, home: StreamId) -> Self {
-        Self { allocation, home, visits: Mutex::default() }
+        Self {
+            address: allocation.address(),
+            allocation,
+            home,
+            #[cfg(feature = "cuda")]
+            cudarc: std::sync::OnceLock::new(),
+            visits: Mutex::default(),
+        }
     }
 
     pub(crate) fn allocator(&self) -> &CachingAllocator<D> {
         self.allocation.allocator()
+    }
+
+    /// Makes `later` wait for what is on `earlier`; if that fails, waits for it here.
+    fn order_or_wait(&self, earlier: StreamId, later: StreamId) -> Result<(), DeviceError> {
+        self.allocator().order(earlier, later).or_else(|error| {
+            tracing::error!(%error, %earlier, %later, "no event to wait for; waiting for the stream");
+            self.allocator().device().synchronize_stream(earlier)
+        })
     }
 }
 
@@ -60,7 +82,8 @@ impl<D: Transfer> Block<D> {
 /// `transfer.rs`, which adds to this type.
 pub(crate) struct Span<'a, D: Transfer> {
     pub(crate) block: &'a Block<D>,
-    pub(crate) range: AddressRange,
+    pub(crate) address: Address,
+    pub(crate) size: Bytes,
     pub(crate) stream: StreamId,
 }
 
@@ -73,21 +96,25 @@ impl<D: Transfer> Clone for Span<'_, D> {
 impl<D: Transfer> Copy for Span<'_, D> {}
 
 impl<'a, D: Transfer> Span<'a, D> {
-    pub(crate) fn address(self) -> Address {
-        self.range.start()
+    pub(crate) const fn range(self) -> AddressRange {
+        AddressRange::new(self.address, self.size)
     }
 
-    /// Another part of the same block, on the same stream.
-    pub(crate) fn part(self, range: AddressRange) -> Self {
-        Self { range, ..self }
+    /// `size` bytes of it, `distance` bytes from its beginning on.
+    pub(crate) fn part(self, distance: Bytes, size: Bytes) -> Self {
+        Self { address: self.address + distance, size, ..self }
     }
 
     /// Makes this stream wait for those that were let in and never left, where they conflict.
     pub(crate) fn settle(self, access: Access) -> Result<(), DeviceError> {
-        let own = Visit { stream: self.stream, range: self.range, access };
-        let visits = self.block.visits.lock();
+        let own = Visit { stream: self.stream, range: self.range(), access, lent: false };
+        let mut visits = self.block.visits.lock();
         let mut left = visits.iter().filter(|visit| visit.conflicts(&own));
-        left.try_for_each(|visit| self.block.allocator().order(visit.stream, self.stream))
+        left.try_for_each(|visit| self.block.order_or_wait(visit.stream, self.stream))?;
+        if self.stream == self.block.home {
+            visits.retain(|visit| !visit.lent || !visit.conflicts(&own)); // home is past them now
+        }
+        Ok(())
     }
 
     /// Lets another stream work on it, after what this stream has done until now. No driver call is
@@ -97,23 +124,39 @@ impl<'a, D: Transfer> Span<'a, D> {
         stream: StreamId,
         access: Access,
     ) -> Result<Entered<'a, D>, BufferError> {
-        if self.range.size().is_zero() {
-            return Ok(Entered { from: self, stream, access });
+        self.admit(stream, access, false)?;
+        Ok(Entered { from: self, stream, access })
+    }
+
+    /// Lets another stream in that leaves without a word: later work that conflicts waits for all
+    /// that is on it by then.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn lend(self, stream: StreamId, access: Access) -> Result<(), BufferError> {
+        self.admit(stream, access, true)
+    }
+
+    fn admit(self, stream: StreamId, access: Access, lent: bool) -> Result<(), BufferError> {
+        if self.size.is_zero() {
+            return Ok(());
         }
         self.settle(access)?;
         if stream != self.stream {
             self.block.allocation.record_use(stream)?;
             self.block.allocator().order(self.stream, stream)?;
-            self.block.visits.lock().push(Visit { stream, range: self.range, access });
+            let visit = Visit { stream, range: self.range(), access, lent };
+            let mut visits = self.block.visits.lock();
+            if !lent || !visits.contains(&visit) {
+                visits.push(visit);
+            }
         }
-        Ok(Entered { from: self, stream, access })
+        Ok(())
     }
 }
 
 /// A stream that was let in. Dropping it makes the stream that let it in wait for it.
 #[must_use = "dropping it ends the visit"]
 pub(crate) struct Entered<'a, D: Transfer> {
-    from: Span<'a, D>,
+    pub(crate) from: Span<'a, D>,
     stream: StreamId,
     access: Access,
 }
@@ -125,13 +168,11 @@ impl<'a, D: Transfer> Entered<'a, D> {
     }
 
     fn leave(&self) -> Result<(), DeviceError> {
-        let Span { block, range, stream: home } = self.from;
-        let (visitor, device) = (self.stream, block.allocator().device());
-        block.allocator().order(visitor, home).or_else(|error| {
-            tracing::error!(%error, %visitor, %home, "no event to wait for; waiting for the stream");
-            device.synchronize_stream(visitor)
-        })?;
-        let visit = Visit { stream: visitor, range, access: self.access };
+        let Span { block, stream: home, .. } = self.from;
+        let visitor = self.stream;
+        block.order_or_wait(visitor, home)?;
+        let range = self.from.range();
+        let visit = Visit { stream: visitor, range, access: self.access, lent: false };
         let mut visits = block.visits.lock();
         if let Some(place) = visits.iter().position(|other| *other == visit) {
             visits.swap_remove(place);
@@ -142,7 +183,7 @@ impl<'a, D: Transfer> Entered<'a, D> {
 
 impl<D: Transfer> Drop for Entered<'_, D> {
     fn drop(&mut self) {
-        if self.stream == self.from.stream || self.from.range.size().is_zero() {
+        if self.stream == self.from.stream || self.from.size.is_zero() {
             return;
         }
         // The visit stays on an error: later work waits for it.

@@ -8,7 +8,7 @@
 //! after that of guards which were leaked.
 
 use freeboard_device::Transfer;
-use freeboard_units::{AddressRange, Bytes};
+use freeboard_units::Bytes;
 
 use crate::BufferError;
 use crate::element::pattern;
@@ -67,7 +67,7 @@ impl<D: Transfer> Span<'_, D> {
     /// Until the stream is past it, `to` is writable for the span's size and nobody else uses it.
     pub(crate) unsafe fn start_download(self, to: *mut u8) -> Result<(), BufferError> {
         self.settle(Access::Read)?;
-        let (from, size) = (self.address(), self.range.size());
+        let (from, size) = (self.address, self.size);
         // SAFETY: the caller's word for `to`; the device memory is this block's, see above.
         Ok(unsafe { self.device().download(to, from, size, self.stream) }?)
     }
@@ -78,35 +78,35 @@ impl<D: Transfer> Span<'_, D> {
     /// Until the stream is past it, `from` is readable for the span's size and nobody writes it.
     pub(crate) unsafe fn start_upload(self, from: *const u8) -> Result<(), BufferError> {
         self.settle(Access::Write)?;
-        let (to, size) = (self.address(), self.range.size());
+        let (to, size) = (self.address, self.size);
         // SAFETY: the caller's word for `from`; the device memory is this block's, see above.
         Ok(unsafe { self.device().upload(to, from, size, self.stream) }?)
     }
 
     /// Writes `value` over and over. The span's size is a multiple of the value's.
     pub(crate) fn fill(self, value: &[u8]) -> Result<(), BufferError> {
-        if self.range.size().is_zero() {
+        if self.size.is_zero() {
             return Ok(());
         }
-        let fits = |unit: Bytes| self.address().get().is_multiple_of(unit.get());
+        let fits = |unit: Bytes| self.address.get().is_multiple_of(unit.get());
         let Some(pattern) = pattern(value).filter(|pattern| fits(pattern.size())) else {
             return self.spread(value);
         };
         self.settle(Access::Write)?;
         // SAFETY: the range is this block's, see above.
-        Ok(unsafe { self.device().fill(self.range, pattern, self.stream) }?)
+        Ok(unsafe { self.device().fill(self.range(), pattern, self.stream) }?)
     }
 
     /// Fills with what no pattern makes: a piece from the host, doubled until it covers all.
     fn spread(self, value: &[u8]) -> Result<(), BufferError> {
-        let total = self.range.size();
+        let total = self.size;
         let room = usize::try_from(total.get()).unwrap_or(usize::MAX).min(SPREAD);
         let piece = value.repeat((room / value.len()).max(1));
         let mut done = Bytes::new(piece.len() as u64);
-        self.part(AddressRange::new(self.address(), done)).write(&piece)?;
+        self.part(Bytes::ZERO, done).write(&piece)?;
         while done < total {
             let next = done.min(total - done);
-            let (to, from) = (self.address() + done, self.address());
+            let (to, from) = (self.address + done, self.address);
             // SAFETY: both lie in this block, see above, and what is done ends where the next
             // begins.
             unsafe { self.device().copy(to, from, next, self.stream) }?;
@@ -118,7 +118,7 @@ impl<D: Transfer> Span<'_, D> {
     /// Copies from memory of the same size, which another stream may use, after what that stream
     /// has done until now and before what it does next.
     pub(crate) fn copy_from(self, source: Span<'_, D>) -> Result<(), BufferError> {
-        if self.range.size().is_zero() {
+        if self.size.is_zero() {
             return Ok(());
         }
         let (from, to) = (source.device().id(), self.device().id());
@@ -127,7 +127,7 @@ impl<D: Transfer> Span<'_, D> {
         }
         self.settle(Access::Write)?;
         let entered = source.enter(self.stream, Access::Read)?;
-        let (to, from, size) = (self.address(), source.address(), self.range.size());
+        let (to, from, size) = (self.address, source.address, self.size);
         // SAFETY: both are held by their spans, see above, the source's by entering it; this one is
         // held exclusively, so they do not overlap.
         let outcome = unsafe { self.device().copy(to, from, size, self.stream) };

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::{Bound, Range, RangeBounds};
 
 use freeboard_device::Transfer;
-use freeboard_units::{AddressRange, Bytes, StreamId};
+use freeboard_units::{Bytes, StreamId};
 
 use crate::element::{Element, check_alignment, size_of};
 use crate::guard::{OnStream, OnStreamMut};
@@ -32,7 +32,7 @@ impl<T: Element, D: Transfer> Copy for View<'_, T, D> {}
 /// A part of a buffer, to write to; nobody else has it meanwhile.
 #[must_use]
 pub struct ViewMut<'a, T: Element, D: Transfer> {
-    all: View<'a, T, D>,
+    pub(crate) all: View<'a, T, D>,
 }
 
 impl<'a, T: Element, D: Transfer> ViewMut<'a, T, D> {
@@ -66,9 +66,7 @@ impl<'a, T: Element, D: Transfer> View<'a, T, D> {
     /// Elements `range`, which lie inside.
     fn elements(self, range: Range<usize>) -> Self {
         let bytes = |elements: usize| Bytes::new(elements as u64 * size_of::<T>().get());
-        let start = self.span.address() + bytes(range.start);
-        let range_of_bytes = AddressRange::new(start, bytes(range.len()));
-        Self::new(self.span.part(range_of_bytes), range.len())
+        Self::new(self.span.part(bytes(range.start), bytes(range.len())), range.len())
     }
 
     pub(crate) fn part(self, range: &impl RangeBounds<usize>) -> Result<Self, BufferError> {
@@ -103,12 +101,12 @@ impl<'a, T: Element, D: Transfer> View<'a, T, D> {
     }
 
     pub(crate) fn reinterpret<U: Element>(self) -> Result<View<'a, U, D>, BufferError> {
-        let (size, element) = (self.span.range.size(), size_of::<U>());
+        let (size, element) = (self.span.size, size_of::<U>());
         let len = size.get().checked_div(element.get());
         let Some(len) = len.filter(|len| len * element.get() == size.get()) else {
             return Err(BufferError::UnevenSize { size, element });
         };
-        check_alignment::<U>(self.span.address())?;
+        check_alignment::<U>(self.span.address)?;
         let len = usize::try_from(len).map_err(|_| BufferError::UnevenSize { size, element })?;
         Ok(View::new(self.span, len))
     }
@@ -119,7 +117,7 @@ impl<'a, T: Element, D: Transfer> View<'a, T, D> {
     }
 
     pub(crate) fn download_all(self) -> Result<Vec<T>, BufferError> {
-        let size = self.span.range.size();
+        let size = self.span.size;
         let mut elements =
             bytemuck::try_zeroed_vec(self.len).map_err(|()| BufferError::HostMemory { size })?;
         self.download_to(&mut elements)?;
@@ -194,7 +192,7 @@ impl<T: Element, D: Transfer> View<'_, T, D> {
         f.debug_struct(name)
             .field("element", &format_args!("{}", type_name::<T>()))
             .field("len", &self.len)
-            .field("address", &format_args!("{}", self.span.address()))
+            .field("address", &format_args!("{}", self.span.address))
             .field("stream", &self.span.stream)
             .finish()
     }

@@ -7,28 +7,28 @@ use freeboard_device::Order;
 use freeboard_device_host::HostDevice;
 use freeboard_units::{Bytes, StreamId};
 
-pub type Allocator = Arc<CachingAllocator<HostDevice>>;
+pub(crate) type Allocator = Arc<CachingAllocator<HostDevice>>;
 
-pub const HOME: StreamId = StreamId::DEFAULT;
+pub(crate) const HOME: StreamId = StreamId::DEFAULT;
 
 /// A device of 256 MiB and an allocator on it.
-pub fn host() -> (HostDevice, Allocator) {
+pub(crate) fn host() -> (HostDevice, Allocator) {
     let device = HostDevice::new(Bytes::mib(256)).unwrap();
     let allocator = CachingAllocator::new(device.clone(), Config::default()).unwrap();
     (device, Arc::new(allocator))
 }
 
-pub fn stream(device: &HostDevice) -> StreamId {
+pub(crate) fn stream(device: &HostDevice) -> StreamId {
     device.create_stream().unwrap()
 }
 
 /// Holds a stream up until it is dropped.
-pub struct Gate {
+pub(crate) struct Gate {
     _closed: mpsc::Sender<()>,
 }
 
 impl Gate {
-    pub fn on(device: &HostDevice, stream: StreamId) -> Self {
+    pub(crate) fn on(device: &HostDevice, stream: StreamId) -> Self {
         let (closed, opened) = mpsc::channel::<()>();
         device.launch(stream, move || drop(opened.recv())).unwrap();
         Self { _closed: closed }

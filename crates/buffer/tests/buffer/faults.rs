@@ -12,7 +12,7 @@ use crate::faulty::Faulty;
 
 type Allocator = Arc<CachingAllocator<Faulty>>;
 
-const LEN: usize = 5000;
+const LEN: usize = 2000;
 
 /// Everything that can be done with a buffer, on two streams.
 fn buffers(allocator: &Allocator, other: StreamId) -> Result<(), BufferError> {

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 /// A host device of which the n-th call fails. Clones are the same device.
 #[derive(Clone, Debug)]
-pub struct Faulty {
-    pub host: HostDevice,
+pub(crate) struct Faulty {
+    pub(crate) host: HostDevice,
     plan: Arc<Plan>,
 }
 
@@ -29,31 +29,31 @@ struct Plan {
 }
 
 impl Faulty {
-    pub fn new(capacity: Bytes) -> Self {
+    pub(crate) fn new(capacity: Bytes) -> Self {
         Self { host: HostDevice::new(capacity).unwrap(), plan: Arc::default() }
     }
 
     /// The n-th call from now on fails, once; with zero, none does.
-    pub fn fail(&self, n: u64) {
+    pub(crate) fn fail(&self, n: u64) {
         self.plan.calls.store(0, SeqCst);
         self.plan.fails.store(n, SeqCst);
     }
 
     /// Calls since [`fail`](Self::fail).
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.plan.calls.load(SeqCst)
     }
 
-    pub fn limit_pinned(&self, bytes: Bytes) {
+    pub(crate) fn limit_pinned(&self, bytes: Bytes) {
         self.plan.limit.store(bytes.get(), SeqCst);
     }
 
     /// What is pinned: where, and how much.
-    pub fn pinned(&self) -> BTreeMap<usize, Bytes> {
+    pub(crate) fn pinned(&self) -> BTreeMap<usize, Bytes> {
         self.plan.pinned.lock().clone()
     }
 
-    pub fn pinned_bytes(&self) -> Bytes {
+    pub(crate) fn pinned_bytes(&self) -> Bytes {
         self.pinned().values().fold(Bytes::ZERO, |sum, &size| sum + size)
     }
 

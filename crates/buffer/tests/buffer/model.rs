@@ -89,8 +89,8 @@ struct World {
 }
 
 impl World {
-    fn take(&mut self, step: Step) {
-        match step {
+    fn take(&mut self, step: &Step) {
+        match *step {
             Step::Fill { buffer, start, len, value, stream } => {
                 let mut part = self.buffers[buffer].slice_mut(start..start + len).unwrap();
                 part.on_mut(self.streams[stream]).unwrap().fill(value).unwrap();
@@ -155,7 +155,7 @@ proptest! {
             downloads: Vec::new(),
         };
         for step in steps {
-            world.take(step);
+            world.take(&step);
         }
         for (transfer, expected) in std::mem::take(&mut world.downloads) {
             assert!(transfer.wait().unwrap()[..] == expected);

@@ -47,8 +47,8 @@ fn a_copy_from_another_stream_waits_for_it_and_holds_it_up() {
     source.fill(3).unwrap();
     drop(held_theirs);
     drop(held_home);
-    assert_eq!(copy.to_vec().unwrap(), [2; 5000]);
-    assert_eq!(source.to_vec().unwrap(), [3; 5000]);
+    assert_eq!(copy.to_vec().unwrap(), vec![2; 5000]);
+    assert_eq!(source.to_vec().unwrap(), vec![3; 5000]);
     let clone = source.clone_on(HOME).unwrap();
     drop(source); // while its copy may still be made
     assert_eq!((clone.stream(), clone.to_vec().unwrap()), (HOME, vec![3; 5000]));
