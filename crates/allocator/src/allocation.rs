@@ -74,6 +74,12 @@ impl<D: Device, R: Deref<Target = CachingAllocator<D>>> Allocation<D, R> {
         &self.allocator
     }
 
+    /// How it knows its allocator: the reference, or the [`Arc`] that others may clone.
+    #[must_use]
+    pub const fn allocator_handle(&self) -> &R {
+        &self.allocator
+    }
+
     /// Announces that `stream` also works on this memory: once freed, it is reused only after the
     /// work put on that stream until then is done. Its own stream needs no announcement.
     ///

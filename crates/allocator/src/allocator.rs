@@ -48,7 +48,7 @@ type OutOfMemoryObserver = Arc<dyn Fn(&OutOfMemory) + Send + Sync>;
 pub struct CachingAllocator<D: Device> {
     /// The same as the state's, within reach without the lock.
     device: Arc<D>,
-    state: Lock<State<D>>,
+    pub(crate) state: Lock<State<D>>,
     /// Run without the lock, so that they may free. Other threads wait for a callback that is
     /// running; the thread that runs it passes it by.
     callbacks: ReentrantMutex<RefCell<Vec<FreeMemoryCallback>>>,

@@ -18,6 +18,7 @@ mod block;
 mod check;
 mod config;
 mod error;
+mod events;
 mod expandable;
 mod free_list;
 mod inspect;

@@ -35,7 +35,7 @@ enum Owner {
     /// Somebody who promised to keep it alive.
     Caller,
     /// Kept alive by this.
-    Cudarc { _stream: Arc<CudaStream> },
+    Cudarc(Arc<CudaStream>),
 }
 
 /// The streams known by number, without the default one.
@@ -65,7 +65,7 @@ impl CudaDevice {
                 reason: reason.to_owned(),
             });
         }
-        let owner = Owner::Cudarc { _stream: Arc::clone(stream) };
+        let owner = Owner::Cudarc(Arc::clone(stream));
         self.inner.enlist(stream.cu_stream().addr(), owner)
     }
 
@@ -106,6 +106,48 @@ impl CudaDevice {
         drop(streams);
         drop(forgotten); // may be the last owner, which then calls the driver
         Ok(())
+    }
+
+    /// The number of a cudarc stream that is known already; none if it is not, or belongs to
+    /// another context. Makes no driver call.
+    #[must_use]
+    pub fn known_stream(&self, stream: &CudaStream) -> Option<StreamId> {
+        if stream.context().cu_ctx().addr() != self.inner.context.handle {
+            return None;
+        }
+        let handle = stream.cu_stream().addr();
+        if handle <= LEGACY_STREAM {
+            return Some(StreamId::DEFAULT);
+        }
+        let streams = self.inner.streams.read();
+        let known = streams.known.iter().find(|(_, one)| one.handle == handle);
+        known.map(|(&id, _)| id)
+    }
+
+    /// A stream as cudarc has it: one that [`stream_of`](Self::stream_of) made known, or the
+    /// default stream.
+    ///
+    /// # Errors
+    /// When it was not made by cudarc, or cudarc does not find the driver.
+    pub fn cudarc_stream(&self, stream: StreamId) -> Result<Arc<CudaStream>> {
+        const CALL: &str = "cuStreamGetId";
+        if stream == StreamId::DEFAULT {
+            let refused = |reason: String| DeviceError::InvalidCall { call: CALL, reason };
+            let context = self.cudarc().map_err(|error| refused(error.to_string()))?;
+            return Ok(context.default_stream());
+        }
+        let streams = self.inner.streams.read();
+        match streams.known.get(&stream).map(|one| &one.owner) {
+            Some(Owner::Cudarc(owner)) => Ok(Arc::clone(owner)),
+            Some(_) => {
+                let reason = format!(
+                    "{stream} was not made by cudarc: make it there and make it \
+                                      known with `stream_of`"
+                );
+                Err(DeviceError::InvalidCall { call: CALL, reason })
+            }
+            None => Err(unknown(CALL, stream)),
+        }
     }
 
     /// The driver's handle (`CUstream`) of a stream; 0 for the default one.

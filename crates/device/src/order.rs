@@ -53,7 +53,8 @@ pub trait Order {
     /// Waits until `stream` is empty (`cudaStreamSynchronize`).
     ///
     /// # Errors
-    /// When there is no such stream, or its work failed.
+    /// When there is no such stream, or its work failed: then it is over, too, and what was put on
+    /// the stream touches no memory any more.
     fn synchronize_stream(&self, stream: StreamId) -> Result<()>;
 
     /// Makes what is put on `stream` from now on wait, on the device, until the work before the mark

@@ -46,6 +46,13 @@ impl Address {
     }
 }
 
+/// The number in place, for callers that pass a pointer to it, as kernel launches do.
+impl AsRef<u64> for Address {
+    fn as_ref(&self) -> &u64 {
+        &self.0
+    }
+}
+
 impl Add<Bytes> for Address {
     type Output = Self;
     fn add(self, distance: Bytes) -> Self {
