@@ -41,7 +41,7 @@ fn tour<D: Transfer + Clone + Send + Sync + 'static>(device: D) -> Result<(), Bo
 
     // Another stream comes in by a guard: it waits for the home stream, and the home stream for it.
     let mut copy = DeviceBuffer::<f32, D>::zeroed(&allocator, weights.len(), side)?;
-    copy.copy_from(&weights.view())?;
+    copy.copy_from(weights.view())?;
     println!("the copy begins with {:?}", copy.slice(..4)?.to_vec()?);
 
     // Transfers that run beside other work take pinned memory, and give it back when they are done.
