@@ -6,6 +6,7 @@
 //! | module | what for |
 //! |---|---|
 //! | [`allocator`] | a caching device allocator with `PyTorch`'s policies, exactly, and better ones |
+//! | [`buffer`] | typed buffers over it, and pinned host memory for transfers |
 //! | [`device`] | what a device must do: three small traits |
 //! | [`device_cuda`] | a device made of a GPU; its driver is found at run time |
 //! | [`device_host`] | a device made of this machine's memory, with streams that run |
@@ -28,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 pub use freeboard_allocator as allocator;
+pub use freeboard_buffer as buffer;
 pub use freeboard_device as device;
 pub use freeboard_device_cuda as device_cuda;
 pub use freeboard_device_host as device_host;
@@ -36,6 +38,7 @@ pub use freeboard_replay as replay;
 pub use freeboard_units as units;
 
 pub use freeboard_allocator::{Allocation, CachingAllocator, Config, Error, OutOfMemory, Stats};
+pub use freeboard_buffer::{DeviceBuffer, PinnedAllocator};
 pub use freeboard_device::Device;
 pub use freeboard_device_cuda::CudaDevice;
 pub use freeboard_device_host::HostDevice;

@@ -7,39 +7,53 @@
 #![allow(unsafe_code, reason = "kernels of a host device work through pointers")]
 
 mod costs;
+mod cuda;
 mod kernels;
 mod touched;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use freeboard::device::Transfer;
-use freeboard::replay::timing::{Repeat, Timing, time_on};
-use freeboard::replay::{Trace, workload};
-use freeboard::{Bytes, Config, HostDevice, StreamId};
+use freeboard::device::{Memory, Order, Transfer};
+use freeboard::replay::timing::{Repeat, time_on};
+use freeboard::replay::{Trace, TraceError};
+use freeboard::{Bytes, Config, CudaDevice, HostDevice, StreamId};
 use serde::Serialize;
 
 use costs::CallTime;
+use cuda::{CudaKernels, DriverPair};
 use kernels::{HostKernels, Kernels};
 use touched::{Stage, Touched};
 
 /// For cached allocation.
-const REPEAT: Repeat = Repeat { loops: 3, threads: 1 };
+const REPEAT: Repeat = Repeat { loops: 50, threads: 1 };
+const SIZES: [Bytes; 3] = [Bytes::kib(4), Bytes::mib(3), Bytes::mib(64)];
+const STREAMS: usize = 8;
+const RECORDED: &str = "tests/data/resnet50_varsize.trace.gz";
 
 /// What was seen on one device.
 #[derive(Serialize)]
 struct Findings {
     device: String,
     calls: Vec<CallTime>,
-    cached: BTreeMap<String, Timing>,
+    /// Nanoseconds for a cached allocation and its free, by size.
+    cached: BTreeMap<String, f64>,
+    /// The same by the driver itself, on a GPU.
+    driver: Vec<DriverPair>,
     touched: Vec<Touched>,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = HostDevice::new(Bytes::gib(4))?;
     let kernels = HostKernels::new(device.clone());
+    let streams = (0..STREAMS).map(|_| device.create_stream()).collect::<Result<Vec<_>, _>>()?;
     // A recorded run has tens of GiB; a sixteenth of each block fits here.
-    let findings = vec![measure("this machine's memory", device, &kernels, Bytes::mib(256), 16)?];
+    let limits = Limits { most: Bytes::mib(256), divisor: 16 };
+    let mut findings = vec![measure("this machine's memory", &device, &kernels, &streams, limits)?];
+    match CudaDevice::new(0) {
+        Ok(device) => findings.push(measure_gpu(&device)?),
+        Err(reason) => println!("no GPU: {reason}"),
+    }
     for found in &findings {
         print(found);
     }
@@ -49,40 +63,55 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// All that is measured on a device. Calls up to `most` bytes; blocks of the recorded run divided
-/// by `divisor`.
+fn measure_gpu(device: &CudaDevice) -> Result<Findings, Box<dyn std::error::Error>> {
+    let (kernels, streams) = CudaKernels::new(device, STREAMS)?;
+    let name = device.cudarc()?.name()?;
+    let large = device.info()?.free > Bytes::gib(64);
+    let limits = Limits { most: Bytes::gib(1), divisor: if large { 1 } else { 16 } };
+    let mut findings = measure(&name, device, &kernels, &streams, limits)?;
+    findings.driver = cuda::driver_pairs(device, &SIZES)?;
+    Ok(findings)
+}
+
+/// How far a device is driven.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Calls are timed up to this size.
+    most: Bytes,
+    /// Blocks of the recorded run are divided by this.
+    divisor: u64,
+}
+
+/// All that is measured on any device.
 fn measure<D: Transfer + Clone + Send + Sync + 'static>(
     name: &str,
-    device: D,
+    device: &D,
     kernels: &impl Kernels,
-    most: Bytes,
-    divisor: u64,
+    streams: &[StreamId],
+    limits: Limits,
 ) -> Result<Findings, Box<dyn std::error::Error>> {
-    let calls = costs::costs(&device, most)?;
-    let mut streams = vec![StreamId::DEFAULT];
-    for _ in 0..7 {
-        streams.push(device.create_stream()?);
-    }
-    let recorded =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/resnet50_varsize.trace.gz");
+    let calls = costs::costs(device, limits.most)?;
     let recorded = match std::env::var_os("FREEBOARD_TRACE") {
         Some(path) => Trace::read(path)?,
-        None => Trace::read(recorded)?,
+        None => Trace::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(RECORDED))?,
     };
     let mut cached = BTreeMap::new();
-    let small = workload::find("h15-fifo").ok_or("a workload of ours")?.trace(0);
-    for trace in [&small, &recorded] {
-        if trace.peak_requested < device.info()?.free {
-            let timing = time_on(device.clone(), &streams, trace, &Config::default(), REPEAT)?;
-            cached.insert(trace.name.clone(), timing);
-        }
+    for size in SIZES {
+        let timing = time_on(device.clone(), streams, &pair(size)?, &Config::default(), REPEAT)?;
+        cached.insert(size.to_string(), timing.ns_per_pair_min - timing.loop_overhead_ns);
     }
-    let stage = Stage { device: &device, kernels, streams: &streams, trace: &recorded, divisor };
-    let mut touched = Vec::new();
-    for (name, config) in [("pytorch", Config::pytorch()), ("freeboard", Config::default())] {
-        touched.push(touched::replay(&stage, name, config)?);
-    }
-    Ok(Findings { device: name.to_owned(), calls, cached, touched })
+    let stage = Stage { device, kernels, streams, trace: &recorded, divisor: limits.divisor };
+    let touched = [("pytorch", Config::pytorch()), ("freeboard", Config::default())]
+        .into_iter()
+        .map(|(name, config)| touched::replay(&stage, name, config))
+        .collect::<Result<_, _>>()?;
+    Ok(Findings { device: name.to_owned(), calls, cached, driver: Vec::new(), touched })
+}
+
+/// One size, allocated and freed a thousand times.
+fn pair(size: Bytes) -> Result<Trace, TraceError> {
+    let text = (0..1000).map(|id| format!("a {id} {} 0\nf {id}\n", size.get()));
+    Trace::parse("pair", text.collect::<String>().as_bytes())
 }
 
 fn print(found: &Findings) {
@@ -91,9 +120,13 @@ fn print(found: &Findings) {
     for CallTime { call, size, median_ns, least_ns } in &found.calls {
         println!("  {call:<24}{:>12}{median_ns:>14}{least_ns:>14}", size.to_string());
     }
-    for (name, timing) in &found.cached {
-        let net = timing.ns_per_pair_min - timing.loop_overhead_ns;
-        println!("  cached allocation and free, {name}: {net:.1} ns");
+    for (size, ns) in &found.cached {
+        println!("  cached allocation and free of {size}: {ns:.1} ns");
+    }
+    for DriverPair { size, pool_ns, plain_ns } in &found.driver {
+        println!(
+            "  the driver's own, {size}: {pool_ns:.0} ns from its pool, {plain_ns:.0} ns plain"
+        );
     }
     for Touched { policy, trace, blocks, bytes, wrong_words, reserved, .. } in &found.touched {
         println!(

@@ -37,7 +37,8 @@ impl World {
         let turn = TURN.lock();
         let fake = Fake::shared().unwrap();
         fake.clear_failures();
-        let driver = Some(Driver::open(fake.path()).unwrap());
+        // SAFETY: the fake driver is a driver.
+        let driver = Some(unsafe { Driver::open(fake.path()) }.unwrap());
         let options = CudaOptions { driver, ..CudaOptions::default() };
         let context = CudaContext::new(0).unwrap();
         let device = CudaDevice::from_cudarc_with(&context, options).unwrap();

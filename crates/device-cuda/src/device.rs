@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 use cudarc::driver::CudaContext;
-use freeboard_units::{Bytes, DeviceId};
+use freeboard_units::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::abi::{Access, AllocationProperties, MINIMUM, attribute};
@@ -118,12 +118,6 @@ impl CudaDevice {
             context: Context::retain(driver, device)?,
         };
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// Which device it is.
-    #[must_use]
-    pub fn ordinal(&self) -> DeviceId {
-        DeviceId::new(self.inner.ordinal)
     }
 
     /// The driver it is used through.

@@ -142,11 +142,15 @@ impl Driver {
 
     /// The driver in this library, started. It stays loaded until the process ends.
     ///
-    /// The library is trusted to be NVIDIA's, or to behave like it.
+    /// # Safety
+    /// The library is NVIDIA's, or a stand-in with the same functions and meanings; or it is none of
+    /// that, and lacks a function.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn open(library: impl AsRef<Path>) -> std::result::Result<&'static Self, Unavailable> {
+    pub unsafe fn open(
+        library: impl AsRef<Path>,
+    ) -> std::result::Result<&'static Self, Unavailable> {
         Self::load(&[library.as_ref().to_owned()])
     }
 

@@ -23,7 +23,7 @@ fn bytes(size: usize) -> Bytes {
 
 impl Memory for CudaDevice {
     fn id(&self) -> DeviceId {
-        self.ordinal()
+        DeviceId::new(self.inner.ordinal)
     }
 
     fn info(&self) -> Result<MemoryInfo> {

@@ -217,8 +217,10 @@ impl Inner {
         let code = unsafe { (driver.stream_create)(&raw mut handle, NON_BLOCKING) };
         driver.check("cuStreamCreate", code)?;
         let enlisted = self.enlist(handle, Owner::Device);
-        if enlisted.is_err() {
-            self.destroy_handle(handle)?;
+        if enlisted.is_err()
+            && let Err(error) = self.destroy_handle(handle)
+        {
+            tracing::warn!(%error, "a CUDA stream is left behind");
         }
         enlisted
     }

@@ -54,6 +54,16 @@ pub struct Report {
 /// Asks the driver about every device. With `start`, each is started to see what is free, which
 /// takes memory and a moment; a device that does not tell says why in its report.
 ///
+/// ```
+/// use freeboard_device_cuda::{Driver, survey};
+///
+/// match Driver::get() {
+///     Ok(driver) => println!("{:#?}", survey(driver, false)?),
+///     Err(reason) => println!("{reason}"), // says what to do about it
+/// }
+/// # Ok::<(), freeboard_device_cuda::Unavailable>(())
+/// ```
+///
 /// # Errors
 /// When the driver cannot say how many there are.
 pub fn survey(driver: &'static Driver, start: bool) -> Result<Survey, Unavailable> {
@@ -135,12 +145,11 @@ fn ask_text(
     ask: AskText,
     device: i32,
 ) -> Result<String, Unavailable> {
-    let mut text: [c_char; 256] = [0; 256];
+    let mut text = [0_u8; 256];
     // SAFETY: one less than the array has may be written, so that a zero always ends it.
-    let code = unsafe { ask(text.as_mut_ptr(), 255, device) };
+    let code = unsafe { ask(text.as_mut_ptr().cast(), 255, device) };
     driver.start_up(call, code)?;
-    let bytes = text.map(c_char::cast_unsigned);
-    let text = CStr::from_bytes_until_nul(&bytes).unwrap_or_default();
+    let text = CStr::from_bytes_until_nul(&text).unwrap_or_default();
     Ok(text.to_string_lossy().into_owned())
 }
 

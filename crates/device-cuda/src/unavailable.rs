@@ -56,8 +56,8 @@ pub enum Unavailable {
     },
     /// The device cannot map pages where one wants them.
     #[error(
-        "device {ordinal} ({name}) has no virtual memory management. It needs a GPU of the Pascal \
-         generation or later outside of a virtual machine that hides it (vGPU)"
+        "device {ordinal} ({name}) has no virtual memory management. Use another GPU; in a virtual \
+         machine, one that is passed through whole"
     )]
     NoVirtualMemory {
         /// The device.

@@ -15,14 +15,20 @@ use freeboard_fake_cuda::{Fake, Live};
 use freeboard_units::{Address, AddressRange, Bytes, StreamId};
 use parking_lot::{Mutex, MutexGuard};
 
+/// How a device on this driver is asked for.
+fn on(fake: &Fake) -> CudaOptions {
+    // SAFETY: the fake driver has the real one's functions, with the same meanings.
+    let driver = unsafe { Driver::open(fake.path()) }.unwrap();
+    CudaOptions { driver: Some(driver), ..CudaOptions::default() }
+}
+
 /// The driver that both find, for one test at a time.
 fn turn() -> (&'static Fake, CudaOptions, MutexGuard<'static, ()>) {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock();
     let fake = Fake::shared().unwrap();
     fake.clear_failures();
-    let driver = Some(Driver::open(fake.path()).unwrap());
-    (fake, CudaOptions { driver, ..CudaOptions::default() }, turn)
+    (fake, on(fake), turn)
 }
 
 /// A cudarc slice over memory that is not cudarc's: it must be leaked, not dropped.
@@ -85,8 +91,7 @@ fn both_have_the_same_context() {
 fn the_context_of_another_driver_is_refused() {
     let (_, _, _turn) = turn();
     let copy = Fake::load().unwrap();
-    let driver = Driver::open(copy.path()).unwrap();
-    let options = CudaOptions { driver: Some(driver), ..CudaOptions::default() };
+    let options = on(&copy);
     let context = CudaContext::new(0).unwrap();
     let error = CudaDevice::from_cudarc_with(&context, options.clone()).unwrap_err();
     assert!(matches!(error, Unavailable::OtherContext { ordinal: 0, .. }), "{error}");
@@ -183,6 +188,20 @@ fn streams_of_cudarc_have_lasting_numbers() {
     let next = context.new_stream().unwrap();
     assert_eq!(next.cu_stream().addr(), handle, "the driver uses the handle again");
     assert_ne!(device.stream_of(&next).unwrap(), number);
+}
+
+#[test]
+fn streams_are_known_by_their_handles_too() {
+    let (_, options, _turn) = turn();
+    let device = CudaDevice::with_options(0, options).unwrap();
+    let stream = device.cudarc().unwrap().new_stream().unwrap();
+    // SAFETY: the stream is forgotten before it is dropped.
+    let number = unsafe { device.stream_id(stream.cu_stream().addr()) }.unwrap();
+    assert_eq!(device.stream_of(&stream).unwrap(), number);
+    assert!(device.destroy_stream(number).is_err(), "it is somebody else's");
+    device.synchronize_stream(number).unwrap();
+    device.forget_stream(number).unwrap();
+    assert!(device.synchronize_stream(number).is_err());
 }
 
 #[test]

@@ -88,7 +88,8 @@ impl Fake {
     /// As [`load`](Self::load), and when there is no such function.
     pub fn without(functions: &[&str]) -> io::Result<Self> {
         static COPIES: AtomicU32 = AtomicU32::new(0);
-        let mut image = fs::read(built()?)?;
+        let built = built()?;
+        let mut image = fs::read(&built)?;
         // Only the shared one answers to the driver's name.
         rename(&mut image, "libcuda.so")?;
         for function in functions {
@@ -96,7 +97,7 @@ impl Fake {
         }
         let number = COPIES.fetch_add(1, Ordering::Relaxed);
         let name = format!("freeboard-fake-cuda-{}-{number}.so", std::process::id());
-        let path = env::temp_dir().join(name);
+        let path = built.with_file_name(name); // where libraries may be loaded from
         fs::write(&path, image)?;
         Self::open(path, true)
     }
@@ -131,7 +132,7 @@ impl Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         if self.copy {
-            drop(fs::remove_file(&self.path)); // a leftover in the temporary folder harms nobody
+            drop(fs::remove_file(&self.path)); // a leftover beside the tests harms nobody
         }
     }
 }

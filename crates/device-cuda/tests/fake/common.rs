@@ -1,17 +1,23 @@
 //! Drivers, devices and bytes, in few words.
 
-use freeboard_device::{DeviceError, Handle, Memory, Result, Transfer};
-use freeboard_device_cuda::{CudaDevice, CudaOptions, Driver};
+use freeboard_device::{DeviceError, Handle, Memory, Transfer};
+use freeboard_device_cuda::{CudaDevice, CudaOptions, Driver, Unavailable};
 use freeboard_fake_cuda::Fake;
 use freeboard_units::{Address, AddressRange, Bytes, StreamId};
 
 pub(crate) const PAGE: Bytes = Bytes::mib(2);
 pub(crate) const DEFAULT: StreamId = StreamId::DEFAULT;
 
-/// A driver of one's own. Its file is deleted once it is loaded.
+/// Opens a fake driver as one opens the real one.
+pub(crate) fn open(fake: &Fake) -> Result<&'static Driver, Unavailable> {
+    // SAFETY: the fake driver has the real one's functions, with the same meanings.
+    unsafe { Driver::open(fake.path()) }
+}
+
+/// A driver of one's own.
 pub(crate) fn driver() -> (Fake, &'static Driver) {
     let fake = Fake::load().unwrap();
-    let driver = Driver::open(fake.path()).unwrap();
+    let driver = open(&fake).unwrap();
     (fake, driver)
 }
 
@@ -55,14 +61,18 @@ pub(crate) fn part(range: AddressRange, first: u64, count: u64) -> AddressRange 
 }
 
 /// Writes bytes at an address, and waits.
-pub(crate) fn put(device: &CudaDevice, to: Address, bytes: &[u8]) -> Result<()> {
+pub(crate) fn put(device: &CudaDevice, to: Address, bytes: &[u8]) -> Result<(), DeviceError> {
     let size = Bytes::new(bytes.len() as u64);
     // SAFETY: the fake driver copies before it returns, and refuses addresses that are not open.
     unsafe { device.upload(to, bytes.as_ptr(), size, DEFAULT) }
 }
 
 /// Reads bytes at an address.
-pub(crate) fn get(device: &CudaDevice, from: Address, count: usize) -> Result<Vec<u8>> {
+pub(crate) fn get(
+    device: &CudaDevice,
+    from: Address,
+    count: usize,
+) -> Result<Vec<u8>, DeviceError> {
     let mut bytes = vec![0; count];
     // SAFETY: the fake driver copies before it returns, and refuses addresses that are not open.
     unsafe { device.download(bytes.as_mut_ptr(), from, Bytes::new(count as u64), DEFAULT) }?;
@@ -71,7 +81,7 @@ pub(crate) fn get(device: &CudaDevice, from: Address, count: usize) -> Result<Ve
 
 /// The call must be refused as the caller's fault, for a reason that holds these words.
 #[track_caller]
-pub(crate) fn refused<T: std::fmt::Debug>(outcome: Result<T>, why: &str) {
+pub(crate) fn refused<T: std::fmt::Debug>(outcome: Result<T, DeviceError>, why: &str) {
     match outcome {
         Err(DeviceError::InvalidCall { reason, .. }) if reason.contains(why) => {}
         other => panic!("not refused for {why:?}: {other:?}"),

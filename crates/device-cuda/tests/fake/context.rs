@@ -34,7 +34,9 @@ fn two_devices_do_not_disturb_each_other() {
 
 #[test]
 fn any_thread_may_call() {
+    fn may_move<T: Clone + Send + Sync + 'static>(_: &T) {}
     let (_, device) = lend();
+    may_move(&device);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

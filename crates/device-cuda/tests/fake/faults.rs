@@ -4,11 +4,11 @@
 use std::thread;
 
 use freeboard_device::{DeviceError, Memory, Order, Pattern, Result, Transfer};
-use freeboard_device_cuda::{CODES, CudaDevice, CudaOptions, Driver, Unavailable, survey};
+use freeboard_device_cuda::{CODES, CudaDevice, CudaOptions, Unavailable, survey};
 use freeboard_fake_cuda::Fake;
 use freeboard_units::{AddressRange, Bytes};
 
-use crate::common::{DEFAULT, PAGE, driver, get, give_back, lend_exportable, on, pages};
+use crate::common::{DEFAULT, PAGE, driver, get, give_back, lend_exportable, on, open, pages};
 
 const MIB: Bytes = Bytes::mib(1);
 
@@ -254,7 +254,7 @@ fn expect(error: &DeviceError, function: &str, kind: Kind, code: u32) {
 #[test]
 fn calls_of_a_device() {
     let (fake, device) = lend_exportable();
-    for &(function, kind, scene) in [MEMORY, ORDER, TRANSFER].concat().iter() {
+    for (function, kind, scene) in [MEMORY, ORDER, TRANSFER].concat() {
         for code in codes().filter(|&code| !(function == "cuEventQuery" && code == 600)) {
             let error = scene(&Trial { fake: &fake, device: &device, function, code });
             expect(&error, function, kind, code);
@@ -306,12 +306,12 @@ fn calls_that_open_a_driver() {
     for function in OPEN {
         for code in codes() {
             fake.fail(function, 1, code, 1);
-            let error = Driver::open(fake.path()).unwrap_err();
+            let error = open(&fake).unwrap_err();
             assert!(matches!(&error, Unavailable::Start { reason, .. } if reason.code == code));
             fake.clear_failures();
         }
     }
-    assert!(Driver::open(fake.path()).is_ok());
+    assert!(open(&fake).is_ok());
 }
 
 #[test]

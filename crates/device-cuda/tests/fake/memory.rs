@@ -1,10 +1,11 @@
 //! Whole allocations and pages: what is done, and what is refused.
 
 use freeboard_device::{DeviceError, Handle, Memory};
+use freeboard_device_cuda::{CudaDevice, CudaOptions};
 use freeboard_fake_cuda::Live;
 use freeboard_units::{Address, AddressRange, Bytes};
 
-use crate::common::{PAGE, get, give_back, lend, pages, part, put, refused};
+use crate::common::{PAGE, driver, get, give_back, lend, on, pages, part, put, refused};
 
 #[test]
 fn whole_allocations_are_counted_and_freed_once() {
@@ -169,4 +170,15 @@ fn pages_are_closed_until_they_are_opened() {
     assert!(put(&device, range.start(), b"x").is_err());
     device.set_access(range).unwrap();
     put(&device, range.start(), b"x").unwrap();
+}
+
+#[test]
+fn pages_are_opened_to_peers_too() {
+    let (fake, driver) = driver();
+    fake.set_devices(2);
+    let device = CudaDevice::with_options(0, CudaOptions { peers: vec![1], ..on(driver) }).unwrap();
+    let (range, _) = pages(&device, 1);
+    fake.set_devices(1);
+    let error = device.set_access(range).unwrap_err();
+    assert!(matches!(error, DeviceError::Driver { code: 101, .. }), "the peer is gone: {error}");
 }

@@ -1,11 +1,11 @@
 //! Streams and events.
 
 use freeboard_device::{DeviceError, Memory, Order, Transfer};
-use freeboard_device_cuda::{CudaDevice, Driver};
+use freeboard_device_cuda::CudaDevice;
 use freeboard_fake_cuda::Fake;
 use freeboard_units::{Bytes, EventId, StreamId};
 
-use crate::common::{DEFAULT, lend, on, refused};
+use crate::common::{DEFAULT, lend, on, open, refused};
 
 #[test]
 fn an_event_is_done_once_its_stream_is_past_it() {
@@ -65,7 +65,7 @@ fn numbers_of_streams_are_not_used_again_though_handles_are() {
 #[test]
 fn a_driver_that_numbers_no_streams_is_helped_out() {
     let fake = Fake::without(&["cuStreamGetId"]).unwrap();
-    let driver = Driver::open(fake.path()).unwrap();
+    let driver = open(&fake).unwrap();
     let device = CudaDevice::with_options(0, on(driver)).unwrap();
     let first = device.create_stream().unwrap();
     device.destroy_stream(first).unwrap();

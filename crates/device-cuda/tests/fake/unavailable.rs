@@ -4,15 +4,12 @@ use freeboard_device::{DeviceError, Memory};
 use freeboard_device_cuda::{CudaDevice, CudaOptions, Driver, Unavailable};
 use freeboard_fake_cuda::Fake;
 
-use crate::common::{driver, lend, on};
-
-fn open(fake: &Fake) -> Result<&'static Driver, Unavailable> {
-    Driver::open(fake.path())
-}
+use crate::common::{driver, lend, on, open};
 
 #[test]
 fn a_missing_library_is_named_with_advice() {
-    let error = Driver::open("/nowhere/libcuda.so.1").unwrap_err();
+    // SAFETY: there is no such library.
+    let error = unsafe { Driver::open("/nowhere/libcuda.so.1") }.unwrap_err();
     assert!(matches!(&error, Unavailable::NoLibrary { tried, .. } if tried.len() == 1));
     let words = error.to_string();
     assert!(words.contains("/nowhere/libcuda.so.1"), "{words}");
@@ -21,7 +18,8 @@ fn a_missing_library_is_named_with_advice() {
 
 #[test]
 fn a_library_that_is_no_driver_is_refused() {
-    let error = Driver::open("libc.so.6").unwrap_err();
+    // SAFETY: the C library has none of the driver's functions.
+    let error = unsafe { Driver::open("libc.so.6") }.unwrap_err();
     assert!(matches!(error, Unavailable::MissingSymbol { symbol: "cuInit", .. }), "{error}");
 }
 
@@ -59,7 +57,7 @@ fn a_driver_that_does_not_start_says_why() {
     let fake = Fake::load().unwrap();
     for (code, hint) in hints {
         fake.fail("cuInit", 1, code, 1);
-        let error = Driver::open(fake.path()).unwrap_err();
+        let error = open(&fake).unwrap_err();
         let words = error.to_string();
         assert!(words.contains(hint) && words.contains(&format!("code {code}")), "{words}");
         let Unavailable::Start { call: "cuInit", reason } = error else { panic!("{words}") };

@@ -10,7 +10,7 @@ use crate::state::{Answer, INVALID_VALUE};
 fn put_text(text: &str, buffer: *mut c_char, length: i32) -> Answer {
     let length = usize::try_from(length).map_err(|_| INVALID_VALUE)?;
     for (index, byte) in text.bytes().take(length.saturating_sub(1)).chain([0]).enumerate() {
-        Out(buffer.wrapping_add(index)).put(byte.cast_signed())?;
+        Out(buffer.cast::<u8>().wrapping_add(index)).put(byte)?;
     }
     Ok(())
 }
