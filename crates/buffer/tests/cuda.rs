@@ -37,7 +37,7 @@ impl World {
         let turn = TURN.lock();
         let fake = Fake::shared().unwrap();
         fake.clear_failures();
-        // SAFETY: the fake driver is a driver.
+        // SAFETY: the fake driver has the real one's functions, with the same meanings.
         let driver = Some(unsafe { Driver::open(fake.path()) }.unwrap());
         let options = CudaOptions { driver, ..CudaOptions::default() };
         let context = CudaContext::new(0).unwrap();
