@@ -10,7 +10,7 @@
 //!   nobody else before that stream is past it. This holds with cudarc's event tracking off, too.
 //! - On any other stream, the call waits for the buffer's stream, and cudarc for the other one.
 //!
-//! A kernel's arguments do not show its stream. Launch on the buffer's own stream, or pass the guard
+//! Pass `&mut` to a kernel that writes. A kernel's arguments do not show its stream. Launch on the buffer's own stream, or pass the guard
 //! that [`on`](DeviceBuffer::on) or [`on_mut`](DeviceBuffer::on_mut) gives for another one.
 //!
 //! [`as_cuda_slice`](DeviceBuffer::as_cuda_slice) lends a buffer to code that wants a [`CudaSlice`](cudarc::driver::CudaSlice)

@@ -29,7 +29,8 @@ pub use policy::PinnedPolicy;
 /// Pinning takes the driver milliseconds, so blocks are kept when they are dropped. Sizes are
 /// rounded up to powers of two, 512 bytes or more, and a request gets a free block of its class; so
 /// does `PyTorch`. What a transfer still uses is handed out only after its stream is past it.
-/// Clones are the same allocator, which lives as long as the last of its blocks.
+/// Clones are the same allocator, which lives as long as the last of its blocks. Its end waits for
+/// transfers that still use its memory.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{
     CudaContext, CudaSlice, CudaStream, DevicePtr, DeviceSlice, LaunchConfig, PushKernelArg,
 };
@@ -36,7 +37,8 @@ impl World {
         let turn = TURN.lock();
         let fake = Fake::shared().unwrap();
         fake.clear_failures();
-        let driver = Some(Driver::open(fake.path()).unwrap());
+        // SAFETY: the fake driver has the real one's functions, with the same meanings.
+        let driver = Some(unsafe { Driver::open(fake.path()) }.unwrap());
         let options = CudaOptions { driver, ..CudaOptions::default() };
         let context = CudaContext::new(0).unwrap();
         let device = CudaDevice::from_cudarc_with(&context, options).unwrap();
@@ -200,6 +202,28 @@ fn a_stream_that_cudarc_did_not_make_is_stood_in_for_but_lends_no_slice() {
     let error = buffer.as_cuda_slice().unwrap_err();
     assert!(matches!(error, BufferError::Device(_)), "{error}");
     assert!(error.to_string().contains("stream_of"), "{error}");
+}
+
+#[test]
+fn a_graph_gets_no_host_memory() {
+    let world = World::new();
+    let pinned = PinnedAllocator::new(&world.allocator).unwrap();
+    let mut buffer = world.buffer(&[1_u64, 2]);
+    let elements = pinned.from_slice(&[3, 4]).unwrap();
+    world.home.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+    let copies = world.fake.calls("cuMemcpyHtoDAsync_v2");
+    for error in [
+        buffer.copy_from_slice(&[5, 6]).unwrap_err(),
+        buffer.fill(7).unwrap_err(), // no pattern: it would upload a piece
+        buffer.to_vec().unwrap_err(),
+        buffer.upload(elements).map(drop).unwrap_err().into(),
+    ] {
+        assert!(matches!(error, BufferError::Capturing { stream } if stream == world.ids[0]));
+    }
+    buffer.zero().unwrap(); // a graph may well contain that
+    assert_eq!(world.fake.calls("cuMemcpyHtoDAsync_v2"), copies);
+    let flags = CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+    world.home.end_capture(flags).unwrap();
 }
 
 #[test]

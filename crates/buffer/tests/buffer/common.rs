@@ -30,7 +30,8 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn on(device: &HostDevice, stream: StreamId) -> Self {
         let (closed, opened) = mpsc::channel::<()>();
-        device.launch(stream, move || drop(opened.recv())).unwrap();
+        let hold = move || while opened.recv().is_ok() {};
+        device.launch(stream, hold).unwrap();
         Self { _closed: closed }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use freeboard_device::{DeviceError, Handle, Memory, MemoryInfo, Order, Pattern, Result, Transfer};
 use freeboard_device_host::HostDevice;
@@ -23,6 +23,8 @@ struct Plan {
     calls: AtomicU64,
     /// The call that fails; zero: none.
     fails: AtomicU64,
+    /// No stream can be waited for.
+    lost: AtomicBool,
     /// Bytes that can be pinned; zero: as many as there are.
     limit: AtomicU64,
     pinned: Mutex<BTreeMap<usize, Bytes>>,
@@ -44,6 +46,11 @@ impl Faulty {
         self.plan.calls.load(SeqCst)
     }
 
+    /// From now on no stream can be waited for, as on a device that is lost.
+    pub(crate) fn lose_streams(&self) {
+        self.plan.lost.store(true, SeqCst);
+    }
+
     pub(crate) fn limit_pinned(&self, bytes: Bytes) {
         self.plan.limit.store(bytes.get(), SeqCst);
     }
@@ -59,7 +66,8 @@ impl Faulty {
 
     fn call(&self, call: &'static str) -> Result<&HostDevice> {
         let number = self.plan.calls.fetch_add(1, SeqCst) + 1;
-        if number == self.plan.fails.load(SeqCst) {
+        let waits = ["record", "is_done", "wait", "synchronize_stream"].contains(&call);
+        if number == self.plan.fails.load(SeqCst) || (waits && self.plan.lost.load(SeqCst)) {
             return Err(DeviceError::Driver { call, code: 999, message: "on demand".to_owned() });
         }
         Ok(&self.host)

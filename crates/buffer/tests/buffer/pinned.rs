@@ -195,6 +195,26 @@ fn memory_that_cannot_be_given_back_is_kept_or_forgotten_as_the_policy_says() {
 }
 
 #[test]
+fn memory_that_a_transfer_may_still_use_stays_pinned_when_the_device_is_lost() {
+    for reserve in [Bytes::ZERO, Bytes::kib(8)] {
+        let (device, allocator, pinned) =
+            world(PinnedPolicy { reserve, ..PinnedPolicy::default() });
+        let mut buffer = DeviceBuffer::<u32, _>::zeroed(&allocator, 1000, HOME).unwrap();
+        let held = Gate::on(&device.host, HOME);
+        let transfer = buffer.upload(pinned.from_slice(&[3; 1000]).unwrap()).unwrap();
+        drop(pinned.allocate::<u8>(1).unwrap());
+        device.lose_streams();
+        assert!(transfer.wait().is_err());
+        assert!(pinned.maintain().is_err());
+        drop(pinned);
+        let kept = if reserve.is_zero() { Bytes::kib(4) } else { reserve };
+        assert_eq!(device.pinned_bytes(), kept);
+        drop(held);
+        device.host.synchronize().unwrap();
+    }
+}
+
+#[test]
 fn the_background_thread_gives_back_what_is_too_much() {
     let policy =
         PinnedPolicy { background: true, max_cached: Bytes::ZERO, ..PinnedPolicy::default() };
