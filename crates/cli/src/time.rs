@@ -6,7 +6,7 @@ use freeboard_replay::timing;
 use crate::Outcome;
 use crate::failure::Failure;
 use crate::options::PolicyArguments;
-use crate::output::print;
+use crate::output::print_json_line;
 use crate::source::Source;
 
 /// Replay a trace over and over on a warm device and time it; prints one line of JSON
@@ -39,8 +39,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let threads = usize::try_from(arguments.threads).unwrap_or(1);
     let timing = timing::time(&trace, &config, options.capacity, arguments.loops, threads)
         .map_err(|error| Failure::Allocator { trace: trace.name, error })?;
-    let line =
-        serde_json::to_string(&timing).map_err(|error| Failure::write("as JSON", error.into()))?;
-    print(&format!("{line}\n"))?;
+    print_json_line(&timing)?;
     Ok(Outcome::Survived)
 }
