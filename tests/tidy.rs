@@ -16,11 +16,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("device-host", &["units", "device", "device-sim"]),
     ("buffer", &["units", "device", "allocator", "device-cuda"]),
     ("fake-cuda", &[]),
+    ("fake-nvml", &[]),
     ("replay", &["units", "device", "allocator", "device-sim"]),
-    ("cli", &["units", "device", "allocator", "device-sim", "replay"]),
+    ("cli", &["units", "device", "allocator", "device-sim", "device-cuda", "replay"]),
 ];
 /// The crates that may hold unsafe code, every block with its argument; all others forbid it.
-const UNSAFE: &[&str] = &["buffer", "device", "device-cuda", "device-host", "fake-cuda"];
+const UNSAFE: &[&str] =
+    &["buffer", "device", "device-cuda", "device-host", "fake-cuda", "fake-nvml"];
 /// The longest file, in lines.
 const LONGEST: usize = 400;
 

@@ -1,10 +1,11 @@
 //! The `freeboard` command.
 //!
 //! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of
-//! memory; 2, bad usage or input, with a message that names the place and the remedy.
+//! memory; 2, bad usage or input (or a driver that fails), with a message that names the place and the remedy.
 #![forbid(unsafe_code)]
 
 mod compare;
+mod devices;
 mod failure;
 mod least;
 mod options;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 const EXIT_STATUS: &str = "Exit status: 0, done, and the trace survived; 1, it ran out of memory; \
-    2, bad usage or input.";
+    2, bad usage or input, or a driver that fails.";
 
 /// Replay the allocations of training runs under any policy, on a simulated device of any size.
 #[derive(Debug, Parser)]
@@ -37,6 +38,7 @@ enum Verb {
     Compare(compare::Arguments),
     Time(time::Arguments),
     Workload(workload::Arguments),
+    Devices(devices::Arguments),
 }
 
 /// Whether the trace survived.
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Compare(arguments) => compare::run(&arguments),
         Verb::Time(arguments) => time::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
+        Verb::Devices(arguments) => devices::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Survived) => ExitCode::SUCCESS,

@@ -23,6 +23,13 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&format!("{text}\n"))
 }
 
+/// Writes a value as one line of JSON to standard output.
+pub(crate) fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let line =
+        serde_json::to_string(value).map_err(|error| Failure::write("as JSON", error.into()))?;
+    print(&format!("{line}\n"))
+}
+
 /// Writes a line to standard error; there is no one to tell where that fails.
 pub(crate) fn complain(what: &impl Display) {
     drop(writeln!(io::stderr().lock(), "freeboard: {what}"));

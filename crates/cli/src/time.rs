@@ -6,7 +6,7 @@ use freeboard_replay::timing::{self, Repeat};
 use crate::Outcome;
 use crate::failure::Failure;
 use crate::options::PolicyArguments;
-use crate::output::print;
+use crate::output::print_json_line;
 use crate::source::Source;
 
 /// Replay a trace over and over on a warm device and time it; prints one line of JSON
@@ -40,8 +40,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let repeat = Repeat { loops: arguments.loops, threads };
     let timing = timing::time(&trace, &config, options.capacity, repeat)
         .map_err(|error| Failure::Allocator { trace: trace.name, error })?;
-    let line =
-        serde_json::to_string(&timing).map_err(|error| Failure::write("as JSON", error.into()))?;
-    print(&format!("{line}\n"))?;
+    print_json_line(&timing)?;
     Ok(Outcome::Survived)
 }

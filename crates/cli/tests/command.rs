@@ -5,6 +5,8 @@
 mod bad_input;
 #[path = "command/compare.rs"]
 mod compare;
+#[path = "command/devices.rs"]
+mod devices;
 #[path = "command/streams.rs"]
 mod streams;
 #[path = "command/verbs.rs"]

@@ -170,10 +170,12 @@ fn a_fraction_is_a_limit() {
 fn help_names_every_verb_the_exit_status_and_the_units() {
     let said = freeboard(&["--help"]);
     assert_eq!(said.status, 0);
-    for words in ["replay", "min-capacity", "compare", "time", "workload", "Exit status: 0"] {
+    for words in
+        ["replay", "min-capacity", "compare", "time", "workload", "devices", "Exit status: 0"]
+    {
         assert!(said.out.contains(words), "{words}: {said:?}");
     }
-    for verb in ["replay", "min-capacity", "compare", "time", "workload"] {
+    for verb in ["replay", "min-capacity", "compare", "time", "workload", "devices"] {
         let said = freeboard(&[verb, "--help"]);
         assert_eq!(said.status, 0);
         assert!(said.out.lines().all(|line| line.chars().count() <= 100), "{}", said.out);
