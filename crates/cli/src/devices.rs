@@ -1,5 +1,6 @@
 //! `freeboard devices`: the GPUs of this machine, who holds their memory, and what ails them.
 
+mod driver;
 mod gather;
 mod process;
 mod report;
@@ -17,8 +18,9 @@ use crate::Outcome;
 use crate::failure::Failure;
 use crate::output::{print, print_json, print_json_line};
 
-const ENVIRONMENT: &str = "Asks NVML, which comes with NVIDIA's driver. FREEBOARD_NVML_LIBRARY \
-    names another file than libnvidia-ml.so.1; empty, none is asked.";
+const ENVIRONMENT: &str = "Asks NVML, which comes with NVIDIA's driver, or else the CUDA driver. \
+    FREEBOARD_NVML_LIBRARY names another file than libnvidia-ml.so.1; empty, none is asked. \
+    FREEBOARD_CUDA_LIBRARY names another driver than libcuda.so.1.";
 
 /// Show each GPU: memory and who holds it, health, and why it cannot be used
 #[derive(Args, Debug)]
@@ -38,7 +40,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let terminal = Term::stdout();
-    let mut source = gather::open()?;
+    let mut source = open()?;
     let mut looks = 0;
     loop {
         let gathered;
@@ -70,9 +72,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         thread::sleep(interval);
         // A driver may have come since.
         if matches!(source, Source::Absent(_)) {
-            source = gather::open()?;
+            source = open()?;
         }
     }
+}
+
+/// NVML, or what the CUDA driver tells without it.
+fn open() -> Result<Source, Failure> {
+    Ok(match gather::open()? {
+        Source::Absent(absent) => Source::Absent(driver::survey(absent)),
+        nvml @ Source::Nvml(_) => nvml,
+    })
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

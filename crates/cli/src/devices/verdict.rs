@@ -19,11 +19,19 @@ pub(super) struct Problem {
     pub(super) advice: String,
 }
 
-fn blocks(kind: &'static str, reason: impl Into<String>, advice: impl Into<String>) -> Problem {
+pub(super) fn blocks(
+    kind: &'static str,
+    reason: impl Into<String>,
+    advice: impl Into<String>,
+) -> Problem {
     Problem { kind, blocks: true, reason: reason.into(), advice: advice.into() }
 }
 
-fn warns(kind: &'static str, reason: impl Into<String>, advice: impl Into<String>) -> Problem {
+pub(super) fn warns(
+    kind: &'static str,
+    reason: impl Into<String>,
+    advice: impl Into<String>,
+) -> Problem {
     Problem { blocks: false, ..blocks(kind, reason, advice) }
 }
 

@@ -11,10 +11,10 @@ use super::{Folder, Said, command};
 
 const GIB: u64 = 1 << 30;
 
-/// The library that Cargo built beside this test.
-fn library() -> PathBuf {
+/// A library that Cargo built beside this test.
+fn library(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let name = format!("{DLL_PREFIX}freeboard_fake_nvml{DLL_SUFFIX}");
+    let name = format!("{DLL_PREFIX}freeboard_fake_{name}{DLL_SUFFIX}");
     let library = test.parent().unwrap().join(name);
     assert!(library.exists(), "{} was not built", library.display());
     library
@@ -23,7 +23,7 @@ fn library() -> PathBuf {
 fn devices_on(machine: &str, arguments: &[&str]) -> Command {
     let mut command = command(&[&["devices"], arguments].concat());
     command
-        .env("FREEBOARD_NVML_LIBRARY", library())
+        .env("FREEBOARD_NVML_LIBRARY", library("nvml"))
         .env("FREEBOARD_FAKE_NVML", machine)
         .env("FREEBOARD_FAKE_NVML_PID", std::process::id().to_string());
     command
@@ -362,4 +362,22 @@ fn bad_intervals_and_counts_are_refused() {
         let said: Said = devices_on("healthy", count).output().unwrap().into();
         assert_eq!((said.status, said.out.as_str()), (2, ""), "{said:?}");
     }
+}
+
+#[test]
+fn without_nvml_the_driver_is_asked() {
+    let ask = |arguments: &[&str]| -> Said {
+        let mut command = command(&[&["devices"], arguments].concat());
+        command.env("FREEBOARD_NVML_LIBRARY", "").env("FREEBOARD_CUDA_LIBRARY", library("cuda"));
+        command.env("FREEBOARD_FAKE_CUDA_DEVICES", "2").env("FREEBOARD_FAKE_CUDA_MIB", "4096");
+        command.output().unwrap().into()
+    };
+    let survey = ask(&["--json"]).json();
+    assert_eq!(survey["reason"], Value::Null);
+    let devices = survey["devices"].as_array().unwrap();
+    assert_eq!(devices.len(), 2);
+    assert_eq!(problems(&devices[1]), ["no-nvml"]);
+    assert_eq!(devices[1]["memory"]["total"], 4 * GIB);
+    assert_eq!((&devices[1]["processes"], &devices[1]["usable"]), (&Value::Null, &json!(true)));
+    says(&ask(&[]).out, &["Freeboard fake GPU", "4.00 GiB", "not known"]);
 }
