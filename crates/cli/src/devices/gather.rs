@@ -114,7 +114,7 @@ fn no_library(why: &str) -> Survey {
             format!("no NVIDIA driver found: {why}"),
             "where this machine has an NVIDIA GPU, install NVIDIA's driver (it brings \
              libnvidia-ml.so.1); in a container, start it with '--gpus all'; the \
-             simulated device works without",
+             host and simulated devices work without",
         ),
     }
 }
