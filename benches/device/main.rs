@@ -9,12 +9,14 @@
 mod costs;
 mod cuda;
 mod kernels;
+mod model;
 mod touched;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use freeboard::device::{Memory, Order, Transfer};
+use freeboard::device_sim::CostModel;
 use freeboard::replay::timing::{Repeat, time_on};
 use freeboard::replay::{Trace, TraceError};
 use freeboard::{Bytes, Config, CudaDevice, HostDevice, StreamId};
@@ -36,6 +38,8 @@ const RECORDED: &str = "tests/data/resnet50_varsize.trace.gz";
 struct Findings {
     device: String,
     calls: Vec<CallTime>,
+    /// What a simulated device needs to cost the same.
+    cost_model: CostModel,
     /// Nanoseconds for a cached allocation and its free, by size.
     cached: BTreeMap<String, f64>,
     /// The same by the driver itself, on a GPU.
@@ -105,7 +109,9 @@ fn measure<D: Transfer + Clone + Send + Sync + 'static>(
         .into_iter()
         .map(|(name, config)| touched::replay(&stage, name, config))
         .collect::<Result<_, _>>()?;
-    Ok(Findings { device: name.to_owned(), calls, cached, driver: Vec::new(), touched })
+    let cost_model = model::cost_model(&calls);
+    let driver = Vec::new();
+    Ok(Findings { device: name.to_owned(), calls, cost_model, cached, driver, touched })
 }
 
 /// One size, allocated and freed a thousand times.
@@ -120,6 +126,7 @@ fn print(found: &Findings) {
     for CallTime { call, size, median_ns, least_ns } in &found.calls {
         println!("  {call:<24}{:>12}{median_ns:>14}{least_ns:>14}", size.to_string());
     }
+    println!("  as a cost model: {:?}", found.cost_model);
     for (size, ns) in &found.cached {
         println!("  cached allocation and free of {size}: {ns:.1} ns");
     }

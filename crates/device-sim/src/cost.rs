@@ -1,11 +1,12 @@
 //! [`CostModel`]: how long the calls would have kept a driver busy.
 
 use freeboard_units::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::Call;
 
 /// The time one kind of call takes, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallCost {
     /// For the call itself; a call that fails costs this much.
     pub fixed_ns: u64,
@@ -37,10 +38,11 @@ impl CallCost {
 /// The defaults are assumptions, in the order of magnitude that is reported for drivers on
 /// data-centre GPUs; they have not been measured on a GPU yet. They rank the calls: a whole
 /// allocation is dear, and mapping is cheaper than giving access. They are no prediction for any
-/// one machine. Put your own numbers in where you have them.
+/// one machine. Put your own numbers in where you have them: `cargo bench --bench device` measures
+/// them, as a model that can be read from its JSON.
 ///
 /// Only the driver's work counts. Time spent waiting for the device is the clock's, in ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CostModel {
     /// `cudaMalloc`: 100 us and 1 us for each MiB.
     pub malloc: CallCost,
