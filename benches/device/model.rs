@@ -11,7 +11,7 @@ pub(crate) fn cost_model(times: &[CallTime]) -> CostModel {
     let line = |call: &str| {
         let mut of_call = times.iter().filter(|time| time.call == call);
         let first = of_call.next()?;
-        let last = of_call.last().unwrap_or(first);
+        let last = of_call.next_back().unwrap_or(first);
         Some(through(first, last))
     };
     let mut model = CostModel::default();
@@ -35,7 +35,7 @@ pub(crate) fn cost_model(times: &[CallTime]) -> CostModel {
         (&mut model.set_access, "cuMemSetAccess", "cuMemSetAccess, pages"),
         (&mut model.unmap, "cuMemUnmap", "cuMemUnmap, pages"),
     ] {
-        let largest = |call: &str| times.iter().filter(|time| time.call == call).next_back();
+        let largest = |call: &str| times.iter().rfind(|time| time.call == call);
         if let (Some(one), Some(many)) = (largest(one), largest(many)) {
             let handles = many.size.get() / Bytes::mib(2).get();
             cost.per_handle_ns = many.median_ns.saturating_sub(one.median_ns) / handles.max(1);
