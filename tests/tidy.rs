@@ -7,14 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which crates of ours each crate may use. Arrows point down only.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("units", &[]),
     ("device", &["units"]),
     ("allocator", &["units", "device"]),
     ("device-sim", &["units", "device"]),
     ("device-host", &["units", "device", "device-sim"]),
+    ("packing", &["units"]),
     ("replay", &["units", "device", "allocator", "device-sim"]),
-    ("cli", &["units", "device", "allocator", "device-sim", "replay"]),
+    ("cli", &["units", "device", "allocator", "device-sim", "replay", "packing"]),
 ];
 /// The crates that may hold unsafe code, every block with its argument; all others forbid it.
 const UNSAFE: [&str; 2] = ["device", "device-host"];

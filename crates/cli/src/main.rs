@@ -9,6 +9,7 @@ mod failure;
 mod least;
 mod options;
 mod output;
+mod pack;
 mod progress;
 mod replay;
 mod source;
@@ -36,6 +37,7 @@ enum Verb {
     MinCapacity(least::Arguments),
     Compare(compare::Arguments),
     Time(time::Arguments),
+    Pack(pack::Arguments),
     Workload(workload::Arguments),
 }
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Verb::MinCapacity(arguments) => least::run(&arguments),
         Verb::Compare(arguments) => compare::run(&arguments),
         Verb::Time(arguments) => time::run(&arguments),
+        Verb::Pack(arguments) => pack::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
     };
     match outcome {
