@@ -58,8 +58,9 @@ struct Report<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let name = arguments.file.display().to_string();
-    let text = read(&arguments.file)
-        .map_err(|error| Failure::Usage(format!("cannot read {name}: {error}")))?;
+    let text = read(&arguments.file).map_err(|error| {
+        Failure::Usage(format!("cannot read {name}: {error}; check that the path is right"))
+    })?;
     let (ids, buffers) =
         table::parse(&text).map_err(|problem| Failure::Usage(format!("{name}, {problem}")))?;
     let options = Options::default()

@@ -5,6 +5,8 @@
 mod bad_input;
 #[path = "command/compare.rs"]
 mod compare;
+#[path = "command/pack.rs"]
+mod pack;
 #[path = "command/streams.rs"]
 mod streams;
 #[path = "command/verbs.rs"]

@@ -58,3 +58,6 @@ pub use check::{Clash, check};
 pub use error::PackError;
 pub use options::Options;
 pub use pack::{Packing, pack};
+
+/// The most buffers of a part of time that is searched.
+const SEARCHED: usize = 1000;

@@ -5,10 +5,7 @@ use freeboard_units::Bytes;
 use crate::greedy::{Placement, place};
 use crate::search::{Budget, End, search};
 use crate::sections::{Item, alone, cut, live, parts};
-use crate::{Buffer, Options, PackError};
-
-/// The most buffers of a part that is searched.
-const SEARCHED: usize = 1000;
+use crate::{Buffer, Options, PackError, SEARCHED};
 
 /// How low a part has to be.
 #[derive(Clone, Copy, Debug)]

@@ -13,13 +13,23 @@ pub(crate) struct Item {
     pub(crate) last: u32,
     /// The room it takes up.
     pub(crate) size: u64,
-    /// How long it is live.
-    pub(crate) time: u64,
+    /// When its life begins and ends.
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
 }
 
 impl Item {
     pub(crate) fn sections(&self) -> RangeInclusive<usize> {
         self.first as usize..=self.last as usize
+    }
+
+    /// How long it is live.
+    pub(crate) fn time(&self) -> u64 {
+        self.end - self.begin
+    }
+
+    pub(crate) fn area(&self) -> u128 {
+        u128::from(self.size) * u128::from(self.time())
     }
 
     pub(crate) fn lives_in(&self, section: u32) -> bool {
@@ -49,7 +59,8 @@ pub(crate) fn cut(buffers: &[Buffer], alignment: u64) -> Vec<Item> {
             first: 0,
             last: 0,
             size: size.get().next_multiple_of(alignment),
-            time: lifetime.end - lifetime.start,
+            begin: lifetime.start,
+            end: lifetime.end,
         })
         .collect();
     let (mut section, mut grew) = (0, false);

@@ -13,10 +13,17 @@ pub(crate) fn parse(text: &str) -> Result<(Vec<String>, Vec<Buffer>), String> {
     let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let header = lines.next().ok_or("line 1: the file is empty; begin with id,lower,upper,size")?;
     let places = places(header)?;
+    let columns = header.1.split(',').count();
     let (mut ids, mut buffers) = (Vec::new(), Vec::new());
     let mut seen = HashMap::new();
+    let mut sum = 0_u64;
     for (line, row) in lines {
         let fields: Vec<&str> = row.split(',').map(str::trim).collect();
+        if fields.len() > columns {
+            return Err(format!(
+                "line {line}: it has more fields than the first line; an id must not contain commas"
+            ));
+        }
         let field = |column: usize| {
             fields.get(places[column]).copied().filter(|field| !field.is_empty()).ok_or_else(|| {
                 format!("line {line}, column {}: it is missing; add it", COLUMNS[column])
@@ -51,6 +58,12 @@ pub(crate) fn parse(text: &str) -> Result<(Vec<String>, Vec<Buffer>), String> {
                 "line {line}, column size: 0 bytes need no address; leave the buffer out"
             ));
         }
+        sum = sum.checked_add(size).ok_or_else(|| {
+            format!(
+                "line {line}, column size: with {size} the sizes add up to 2^64 bytes or more; \
+                 write them in bytes"
+            )
+        })?;
         ids.push(id.to_owned());
         buffers.push(Buffer { lifetime: lower..upper, size: Bytes::new(size) });
     }

@@ -15,12 +15,12 @@ pub(crate) fn rank(items: &[Item], order: u64, noise: u64) -> Vec<u32> {
     let crowd = |item: &Item| live[item.sections()].iter().copied().max().unwrap_or(0);
     let value = |number: usize| {
         let item = &items[number];
-        let (size, time) = (u128::from(item.size), u128::from(item.time));
+        let (size, time) = (u128::from(item.size), u128::from(item.time()));
         let (first, second) = match order {
             0 => (time, size),
-            1 => (crowd(item).into(), size * time),
+            1 => (crowd(item).into(), item.area()),
             2 => (crowd(item).into(), time),
-            3 => (size * time, 0),
+            3 => (item.area(), 0),
             4 => (size, time),
             5 => (u128::from(item.last - item.first) + 1, size),
             _ => (crowd(item).into(), size),

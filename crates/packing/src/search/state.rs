@@ -30,6 +30,7 @@ pub(crate) struct State<'a> {
 
 #[derive(Debug)]
 enum Undo {
+    Placed { number: u32 },
     Floor { section: u32, was: u64 },
     Lowest { number: u32, was: u64 },
 }
@@ -74,6 +75,7 @@ impl<'a> State<'a> {
     /// Places a buffer; whether the rest may still reach the goal.
     pub(crate) fn place(&mut self, number: u32, offset: u64) -> bool {
         let item = self.item(number);
+        self.undo.push(Undo::Placed { number });
         self.placed[number as usize] = true;
         self.offsets[number as usize] = offset;
         for section in item.sections() {
@@ -93,19 +95,19 @@ impl<'a> State<'a> {
         self.undo.len()
     }
 
-    /// Takes back all conclusions since the mark, and the buffer placed since, if any.
-    pub(crate) fn take_back(&mut self, mark: usize, placed: Option<u32>) {
+    /// Takes back everything since the mark.
+    pub(crate) fn take_back(&mut self, mark: usize) {
         for undo in self.undo.drain(mark..).rev() {
             match undo {
                 Undo::Floor { section, was } => self.floor[section as usize] = was,
                 Undo::Lowest { number, was } => self.lowest[number as usize] = was,
-            }
-        }
-        if let Some(number) = placed {
-            self.placed[number as usize] = false;
-            let item = self.item(number);
-            for section in item.sections() {
-                self.rest[section] += item.size;
+                Undo::Placed { number } => {
+                    self.placed[number as usize] = false;
+                    let item = &self.items[number as usize];
+                    for section in item.sections() {
+                        self.rest[section] += item.size;
+                    }
+                }
             }
         }
     }

@@ -89,7 +89,7 @@ impl<'a, 'b> Tree<'a, 'b> {
                     continue;
                 }
             }
-            self.state.take_back(mark, None);
+            self.state.take_back(mark);
             self.failed.extend(seen);
             return End::Impossible;
         }
@@ -120,7 +120,7 @@ impl<'a, 'b> Tree<'a, 'b> {
                     end => return end,
                 }
             }
-            self.state.take_back(mark, Some(number));
+            self.state.take_back(mark);
         }
         End::Impossible
     }
