@@ -9,6 +9,7 @@
 //! | [`device`] | what a device must do: three small traits |
 //! | [`device_host`] | a device made of this machine's memory, with streams that run |
 //! | [`device_sim`] | a device made of arithmetic, for tests and for replays without a GPU |
+//! | [`packing`] | buffers with known lifetimes into the smallest range of addresses |
 //! | [`replay`] | allocation traces and workloads, run under any policy |
 //! | [`units`] | sizes, addresses and streams as types |
 //!
@@ -30,6 +31,7 @@ pub use freeboard_allocator as allocator;
 pub use freeboard_device as device;
 pub use freeboard_device_host as device_host;
 pub use freeboard_device_sim as device_sim;
+pub use freeboard_packing as packing;
 pub use freeboard_replay as replay;
 pub use freeboard_units as units;
 

@@ -1,7 +1,7 @@
 //! The `freeboard` command.
 //!
 //! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of
-//! memory; 2, bad usage or input, with a message that names the place and the remedy.
+//! memory, or the buffers were not packed within the capacity; 2, bad usage or input, with a message that names the place and the remedy.
 #![forbid(unsafe_code)]
 
 mod compare;

@@ -7,7 +7,7 @@ use freeboard_units::Bytes;
 
 /// How a piece is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub(super) enum Cut {
     /// From edge to edge.
     Straight,
     /// Often into four pieces around a fifth, which no cut from edge to edge can make.
@@ -39,7 +39,7 @@ impl Random {
 }
 
 /// Cuts a rectangle of this height into at least so many buffers.
-pub fn cut(seed: u64, pieces: usize, height: u64, cut: Cut) -> Vec<Buffer> {
+pub(super) fn cut(seed: u64, pieces: usize, height: u64, cut: Cut) -> Vec<Buffer> {
     let mut random = Random(seed);
     let mut done = vec![Piece { time: 0..100_000, space: 0..height }];
     while done.len() < pieces {
