@@ -11,6 +11,7 @@
 //! | [`device_cuda`] | a device made of a GPU; its driver is found at run time |
 //! | [`device_host`] | a device made of this machine's memory, with streams that run |
 //! | [`device_sim`] | a device made of arithmetic, for tests and for replays without a GPU |
+//! | [`packing`] | buffers with known lifetimes into the smallest range of addresses |
 //! | [`replay`] | allocation traces and workloads, run under any policy (feature `replay`, on by default) |
 //! | [`units`] | sizes, addresses and streams as types |
 //!
@@ -34,6 +35,7 @@ pub use freeboard_device as device;
 pub use freeboard_device_cuda as device_cuda;
 pub use freeboard_device_host as device_host;
 pub use freeboard_device_sim as device_sim;
+pub use freeboard_packing as packing;
 #[cfg(feature = "replay")]
 pub use freeboard_replay as replay;
 pub use freeboard_units as units;

@@ -17,8 +17,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("buffer", &["units", "device", "allocator", "device-cuda"]),
     ("fake-cuda", &[]),
     ("fake-nvml", &[]),
+    ("packing", &["units"]),
     ("replay", &["units", "device", "allocator", "device-sim"]),
-    ("cli", &["units", "device", "allocator", "device-sim", "device-cuda", "replay"]),
+    ("cli", &["units", "device", "allocator", "device-sim", "device-cuda", "replay", "packing"]),
 ];
 /// The crates that may hold unsafe code, every block with its argument; all others forbid it.
 const UNSAFE: &[&str] =

@@ -1,7 +1,8 @@
 //! The `freeboard` command.
 //!
 //! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of
-//! memory; 2, bad usage or input (or a driver that fails), with a message that names the place and the remedy.
+//! memory, or the buffers were not packed within the capacity; 2, bad usage or input, or a driver that
+//! fails, with a message that names the place and the remedy.
 #![forbid(unsafe_code)]
 
 mod compare;
@@ -10,6 +11,7 @@ mod failure;
 mod least;
 mod options;
 mod output;
+mod pack;
 mod progress;
 mod replay;
 mod source;
@@ -37,6 +39,7 @@ enum Verb {
     MinCapacity(least::Arguments),
     Compare(compare::Arguments),
     Time(time::Arguments),
+    Pack(pack::Arguments),
     Workload(workload::Arguments),
     Devices(devices::Arguments),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::MinCapacity(arguments) => least::run(&arguments),
         Verb::Compare(arguments) => compare::run(&arguments),
         Verb::Time(arguments) => time::run(&arguments),
+        Verb::Pack(arguments) => pack::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
     };
