@@ -67,6 +67,9 @@ pub struct Config {
     /// Whether every step that frees memory is followed by a search. `PyTorch` does not search
     /// again, and can refuse a request for which a block is free.
     pub search_after_reclaim: bool,
+    /// Whether an expandable segment grows by what is missing, in multiples of 2 MiB, instead of
+    /// by whole pages of the large segment size. `PyTorch`: whole pages.
+    pub fine_growth: bool,
     /// Settings read for the pinned host allocator; this crate only carries them.
     pub pinned: PinnedConfig,
 }
@@ -121,6 +124,7 @@ impl Default for Config {
             expandable_segments: true,
             garbage_collection_without_fraction: true,
             search_after_reclaim: true,
+            fine_growth: true,
             ..Self::pytorch()
         }
     }
@@ -143,6 +147,7 @@ impl Config {
             context: Bytes::ZERO,
             throw_on_oom: false,
             search_after_reclaim: false,
+            fine_growth: false,
             pinned: PinnedConfig::default(),
         }
     }

@@ -13,7 +13,7 @@ use crate::block::{Block, BlockId, BlockState};
 use crate::config::Reserve;
 use crate::error::Error;
 use crate::free_list::{Entry, Found};
-use crate::policy::placement;
+use crate::policy::growth::Growth;
 use crate::request::Request;
 use crate::state::State;
 use crate::stats::Class;
@@ -119,11 +119,8 @@ impl<D: Device> State<D> {
 
     /// Reserves addresses for a new segment; one unmapped block to begin with.
     fn add_expandable(&mut self, request: &Request) -> Result<Option<BlockId>, Error> {
-        let page = match request.class {
-            Class::Small => placement::SMALL_SEGMENT,
-            Class::Large => self.config.large_segment_size,
-        };
-        let size = self.expandable_reserve().align_up(page);
+        let growth = self.growth(request.class);
+        let size = self.expandable_reserve().align_up(growth.handle);
         if size < request.size {
             return Ok(None);
         }
@@ -132,13 +129,13 @@ impl<D: Device> State<D> {
             Err(DeviceError::OutOfMemory { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        tracing::debug!(%range, %page, "addresses reserved");
+        tracing::debug!(%range, unit = %growth.unit, "addresses reserved");
         let number = self.expandable.iter().position(Option::is_none);
         let number = number.unwrap_or_else(|| {
             self.expandable.push(None);
             self.expandable.len() - 1
         });
-        self.expandable[number] = Some(ExpandableSegment::new(range, page));
+        self.expandable[number] = Some(ExpandableSegment::new(range, growth));
         let place = self.place_segment(size);
         let pool = &mut self.pools[usize::from(request.pool)];
         pool.segments += 1;
@@ -154,6 +151,11 @@ impl<D: Device> State<D> {
         });
         pool.unmapped.insert((request.stream, range.start()), id);
         Ok(Some(id))
+    }
+
+    /// How the segments of a class grow.
+    pub(crate) fn growth(&self, class: Class) -> Growth {
+        Growth::new(class, self.config.large_segment_size, self.config.fine_growth)
     }
 
     /// How many bytes of addresses a new segment reserves.
@@ -179,13 +181,23 @@ impl<D: Device> State<D> {
     fn map_block(&mut self, id: BlockId, size: Bytes) -> Result<Option<AddressRange>, Error> {
         let block = &self.blocks[id];
         debug_assert!(!block.is_mapped());
-        let wanted = AddressRange::new(block.address, size.min(block.size));
+        let (start, room) = (block.address, block.size);
         let (pool, stream, number) = (usize::from(block.pool), block.stream, block.expandable);
         let segment = self.expandable[number as usize].as_mut().expect("a live segment");
-        let Some(mapped) = segment.map(&self.device, wanted, &mut self.orphans)? else {
-            return Ok(None);
-        };
-        self.pools[pool].unmapped.remove(&(stream, wanted.start()));
+        let growth = segment.growth();
+        let (wanted, missing) = (growth.wanted(size).min(room), size.min(room));
+        let mut map =
+            |size| segment.map(&self.device, AddressRange::new(start, size), &mut self.orphans);
+        let generous = wanted.align_up(growth.unit) > missing.align_up(growth.unit);
+        let mut mapped = None;
+        if !generous || self.limit.allows(self.held, wanted) {
+            mapped = map(wanted)?;
+        }
+        if mapped.is_none() && generous {
+            mapped = map(missing)?;
+        }
+        let Some(mapped) = mapped else { return Ok(None) };
+        self.pools[pool].unmapped.remove(&(stream, start));
         self.cut(id, mapped.size(), BlockState::Unmapped);
         self.blocks[id].state = BlockState::Free;
         for neighbour in [self.blocks[id].prev, self.blocks[id].next] {
@@ -242,7 +254,7 @@ impl<D: Device> State<D> {
         let (number, pool) = (block.expandable as usize, usize::from(block.pool));
         let place = (block.stream, block.address);
         let segment = self.expandable[number].as_mut().expect("a live segment");
-        segment.clear_leftovers(&self.device, &mut self.orphans)?;
+        segment.clear_leftovers(&self.device, segment.range(), &mut self.orphans)?;
         self.device.unreserve(segment.range())?;
         self.expandable[number] = None;
         self.pools[pool].unmapped.remove(&place);
@@ -267,7 +279,7 @@ impl<D: Device> State<D> {
         let block = &self.blocks[id];
         let (pool, number) = (usize::from(block.pool), block.expandable as usize);
         let segment = self.expandable[number].as_mut().expect("a live segment");
-        if segment.whole_pages(range).is_empty() {
+        if segment.whole_page_bytes(range).is_zero() {
             return Ok(());
         }
         // Unmapping does not wait for the work that may still use the pages.

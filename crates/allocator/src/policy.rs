@@ -1,6 +1,7 @@
 //! The questions the allocator asks, one file each: pure functions of numbers.
 
 pub(crate) mod garbage;
+pub(crate) mod growth;
 pub(crate) mod limit;
 pub(crate) mod placement;
 pub(crate) mod rounding;

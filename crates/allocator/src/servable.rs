@@ -1,7 +1,7 @@
 //! The largest request that would be served now: the ladder's answer without climbing it.
 
 use freeboard_device::Device;
-use freeboard_units::{Address, Bytes, StreamId};
+use freeboard_units::{Address, AddressRange, Bytes, StreamId};
 
 use crate::block::{Block, BlockId, BlockState};
 use crate::error::Error;
@@ -52,7 +52,7 @@ impl<D: Device> State<D> {
             if size >= placement::OWN_SEGMENT { size } else { Bytes::ZERO }
         };
         let large = if self.split.expandable {
-            let pages = free.align_down(self.config.large_segment_size);
+            let pages = free.align_down(self.growth(Class::Large).unit);
             self.largest_mapped(own, pages).min(within_segments(limit))
         } else {
             within_segments(free.min(limit))
@@ -96,10 +96,9 @@ impl<D: Device> State<D> {
                 next = self.blocks[next].next;
             }
             let segment = self.expandable[block.expandable as usize].as_ref()?;
-            let offset = block.address.offset_from(segment.range().start());
-            let page = self.config.large_segment_size;
-            let front = offset.align_up(page) - offset;
-            (front + page <= size).then_some(Run { start: block.address, size, front })
+            let front = segment.front(AddressRange::new(block.address, size));
+            let unit = segment.growth().unit;
+            (front + unit <= size).then_some(Run { start: block.address, size, front })
         };
         heads.filter_map(run).collect()
     }

@@ -108,7 +108,8 @@ fn on_a_fresh_device_it_is_the_device() {
         (Config::pytorch(), 18, 18),
         (Config::pytorch(), 8, 1), // from 1 to 10 MiB a segment of 20 MiB is needed
         (Config::default(), 1000, 1000),
-        (Config::default(), 1010, 1000), // whole pages
+        (parse("expandable_segments:True"), 1010, 1000), // whole pages
+        (Config::default(), 1010, 1010),
         (Config::pytorch().with_memory_fraction(0.5).unwrap(), 1000, 500),
         (parse("expandable_segments:True,expandable_segments_reserve:0.4"), 1000, 400),
     ] {

@@ -16,9 +16,9 @@ use crate::common::{
 const EXPANDABLE: &str = "expandable_segments:True";
 
 #[test]
-fn h1_order_of_sizes_costs_256_mib_with_fixed_segments_and_140_with_pages() {
+fn h1_order_of_sizes_costs_256_mib_with_fixed_segments_140_with_pages_and_nothing_in_ours() {
     let ours = Config::default();
-    for (config, mib) in [(parse(""), 256), (parse(EXPANDABLE), 140), (ours, 140)] {
+    for (config, mib) in [(parse(""), 256), (parse(EXPANDABLE), 140), (ours, 128)] {
         let (device, allocator) = lend(config, 1024);
         drop(take_many(&allocator, 8, Bytes::mib(16)));
         let held = take_many(&allocator, 4, Bytes::mib(32));
@@ -115,17 +115,32 @@ fn h9_tensors_on_either_side_of_one_mib_never_share_memory() {
 
 #[test]
 fn h14_a_free_end_is_extended_in_place() {
-    for (config, mib) in [(Config::default(), 800), (parse(EXPANDABLE), 800), (parse(""), 796)] {
+    let ours = (Config::default(), 796, 0);
+    for (config, mib, flushes) in [ours, (parse(EXPANDABLE), 800, 0), (parse(""), 796, 1)] {
         let (device, allocator) = lend(config, 810);
         let small = take(&allocator, Bytes::mib(12));
         drop(take(&allocator, Bytes::mib(736)));
         let large = take(&allocator, Bytes::mib(784));
         assert_eq!(reserved(&allocator), Bytes::mib(mib));
         let flushed = allocator.stats().num_alloc_retries;
-        assert_eq!(flushed, i64::from(mib == 796), "only fixed segments are given back first");
+        assert_eq!(flushed, flushes, "only fixed segments are given back first");
         drop((small, large));
         finish(&device, allocator);
     }
+}
+
+/// Growth by what is missing: a page that only begins to be used would be nobody else's.
+#[test]
+fn ours_maps_what_is_missing_and_less_where_there_is_less() {
+    let (_device, allocator) = lend(Config::default(), 1024);
+    let _large = take(&allocator, Bytes::mib(64));
+    assert_eq!(reserved(&allocator), Bytes::mib(64));
+    let _small = take(&allocator, Bytes::mib(3)); // many of this size would share a growth
+    assert_eq!(reserved(&allocator), Bytes::mib(84));
+    let (_device, allocator) = lend(Config::default(), 70);
+    let _large = take(&allocator, Bytes::mib(64));
+    let _small = take(&allocator, Bytes::mib(3));
+    assert_eq!(reserved(&allocator), Bytes::mib(68));
 }
 
 #[test]
