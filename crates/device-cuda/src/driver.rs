@@ -1,5 +1,6 @@
 //! [`Driver`]: the functions of `libcuda`, loaded at run time; absence is an answer.
 
+use std::error::Error as _;
 use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 use std::{env, fmt, ptr};
@@ -160,7 +161,11 @@ impl Driver {
             // SAFETY: the driver's library may be loaded by anyone; its start-up code is its own.
             match unsafe { Library::new(place) } {
                 Ok(library) => return Self::start(library, place.clone()),
-                Err(error) => reasons.push(error.to_string()),
+                // What the system said is behind what the library calls it.
+                Err(error) => reasons.push(match error.source() {
+                    Some(source) => source.to_string(),
+                    None => error.to_string(),
+                }),
             }
         }
         Err(Unavailable::NoLibrary { tried: places.to_vec(), reason: reasons.join("; ") })
