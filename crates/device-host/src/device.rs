@@ -159,6 +159,20 @@ impl Inner {
         })
     }
 
+    /// Gives a stream up; its thread ends with its work.
+    pub(crate) fn destroy(&self, call: &'static str, id: StreamId) -> Result<()> {
+        if id == StreamId::DEFAULT {
+            let reason = "the default stream stays".to_owned();
+            return Err(DeviceError::InvalidCall { call, reason });
+        }
+        let stream = self.stream(call, id)?;
+        self.ground.books.destroy_stream(id)?;
+        self.streams.write().remove(&id);
+        stream.close();
+        self.threads.lock().retain(|thread| !thread.is_finished());
+        Ok(())
+    }
+
     pub(crate) fn put(&self, call: &'static str, stream: StreamId, work: Work) -> Result<()> {
         self.ground.failure.check()?;
         self.stream(call, stream)?.put(work);
@@ -203,21 +217,5 @@ impl fmt::Debug for HostDevice {
             .field("used", &self.books().used())
             .field("streams", &self.0.streams.read().len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    /// Gives a stream up; its thread ends with its work.
-    pub(crate) fn destroy(&self, call: &'static str, id: StreamId) -> Result<()> {
-        if id == StreamId::DEFAULT {
-            let reason = "the default stream stays".to_owned();
-            return Err(DeviceError::InvalidCall { call, reason });
-        }
-        let stream = self.stream(call, id)?;
-        self.ground.books.destroy_stream(id)?;
-        self.streams.write().remove(&id);
-        stream.close();
-        self.threads.lock().retain(|thread| !thread.is_finished());
-        Ok(())
     }
 }
