@@ -27,6 +27,9 @@ impl<D: Device> State<D> {
     }
 
     fn climb(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+        if self.is_stitched(usize::from(request.pool)) {
+            return self.climb_stitched(request);
+        }
         let again = self.config.search_after_reclaim;
 
         // Keep below the threshold by giving back what has long been unused.
@@ -38,12 +41,12 @@ impl<D: Device> State<D> {
         // Blocks that other streams still use will be free once their events have passed.
         if again
             && self.wait_for_pending()?
-            && let Some(grant) = self.serve(request)
+            && let Some(grant) = self.serve(request)?
         {
             return Ok(Some(grant));
         }
         // Pools that opted in lend a block before anything is given back.
-        if let Some(grant) = self.borrow(request) {
+        if let Some(grant) = self.borrow(request)? {
             return Ok(Some(grant));
         }
         // Oversize blocks are never cut for smaller requests: give back just enough of them.
@@ -57,18 +60,37 @@ impl<D: Device> State<D> {
             return Ok(None);
         }
         self.flush()?;
-        if again && let Some(grant) = self.serve(request) {
+        if again && let Some(grant) = self.serve(request)? {
             return Ok(Some(grant));
         }
         Ok(self.grow(request, Attempt::Retry)?.map(|block| self.finish(request, block)))
     }
 
-    /// A block from a pool that lends to requests out of memory.
-    fn borrow(&mut self, request: &Request) -> Option<Grant> {
-        if self.pools[usize::from(request.pool)].owner.is_some() {
-            return None;
+    /// The rungs where memory is stitched: nothing is given back that could serve.
+    fn climb_stitched(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+        if let Some(grant) = self.stitch(request)? {
+            return Ok(Some(grant));
         }
-        let lenders: Vec<u16> = self.lending_pools(request.class);
-        lenders.into_iter().find_map(|pool| self.serve(&Request { pool, ..*request }))
+        if let Some(grant) = self.borrow(request)? {
+            return Ok(Some(grant));
+        }
+        // Private pools that nobody holds any more keep memory that the device could give again.
+        if !self.is_capturing() && self.release_leftovers()? {
+            return self.stitch(request);
+        }
+        Ok(None)
+    }
+
+    /// A block from a pool that lends to requests out of memory.
+    fn borrow(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+        if self.pools[usize::from(request.pool)].owner.is_some() {
+            return Ok(None);
+        }
+        for pool in self.lending_pools(request.class) {
+            if let Some(grant) = self.serve(&Request { pool, ..*request })? {
+                return Ok(Some(grant));
+            }
+        }
+        Ok(None)
     }
 }

@@ -38,7 +38,7 @@ pub(crate) enum BlockState {
     Allocated,
     /// Given back, but other streams may still be using it.
     Pending,
-    /// Addresses of an expandable segment with no memory behind them.
+    /// Addresses with no memory behind them, or none of their own: see [`stitch`](crate::stitch).
     Unmapped,
 }
 
@@ -72,6 +72,9 @@ pub(crate) struct Block {
 
 /// The `expandable` field of a block in a segment of fixed size.
 pub(crate) const NO_EXPANDABLE: u32 = u32::MAX;
+
+/// The `expandable` field of a block in stitched memory.
+pub(crate) const STITCHED: u32 = u32::MAX - 1;
 
 impl Block {
     /// A free block of no bytes in no segment, to be filled in.
@@ -108,6 +111,12 @@ impl Block {
 
     pub(crate) fn is_free(&self) -> bool {
         self.state == BlockState::Free
+    }
+
+    /// Whether it merges with a free neighbour of this stream.
+    #[inline]
+    pub(crate) fn is_free_for(&self, stream: u16) -> bool {
+        self.state == BlockState::Free && self.stream == stream
     }
 
     pub(crate) fn is_mapped(&self) -> bool {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use freeboard_device::Device;
 use freeboard_units::{Address, Bytes};
 
-use crate::block::{BlockId, BlockState};
+use crate::block::{BlockId, BlockState, STITCHED};
 use crate::expandable::ExpandableSegment;
 use crate::state::State;
 use crate::stats::Class;
 
 /// The first broken invariant, in words.
-type Broken = String;
+pub(crate) type Broken = String;
 
 macro_rules! ensure {
     ($condition:expr, $($words:tt)*) => {
@@ -20,6 +20,8 @@ macro_rules! ensure {
         }
     };
 }
+
+pub(crate) use ensure;
 
 impl<D: Device> State<D> {
     /// Checks every invariant listed at [`State`].
@@ -43,12 +45,15 @@ impl<D: Device> State<D> {
                 ensure!(block.end() == next.address, "{id:?}: a gap or overlap behind it");
                 ensure!(block.place + block.size.get() == next.place, "{id:?}: out of place");
                 ensure!(
-                    (block.pool, block.stream, block.expandable)
-                        == (next.pool, next.stream, next.expandable),
+                    (block.pool, block.expandable) == (next.pool, next.expandable)
+                        && (block.stream == next.stream || block.expandable == STITCHED),
                     "{id:?}: neighbours of different segments"
                 );
                 let both = |state| block.state == state && next.state == state;
-                ensure!(!both(BlockState::Free), "{id:?}: two free neighbours");
+                ensure!(
+                    !both(BlockState::Free) || block.stream != next.stream,
+                    "{id:?}: two free neighbours"
+                );
                 ensure!(!both(BlockState::Unmapped), "{id:?}: two unmapped neighbours");
             }
             ensure!(block.prev.is_none() || live.contains(&block.prev), "{id:?}: no block before");
@@ -70,13 +75,16 @@ impl<D: Device> State<D> {
         for pair in ranges.windows(2) {
             ensure!(pair[0].1 <= pair[1].0, "blocks overlap at {}", pair[1].0);
         }
-        let mut held = Bytes::ZERO;
+        let mut held = self.check_stitching()?;
         let mut segments = vec![0_usize; self.pools.len()];
         let mut covered = vec![Bytes::ZERO; self.expandable.len()];
         for (id, block) in self.blocks.iter() {
             segments[usize::from(block.pool)] += usize::from(block.prev.is_none());
             if !block.is_expandable() {
                 held += block.size;
+                continue;
+            }
+            if block.expandable == STITCHED {
                 continue;
             }
             let number = block.expandable as usize;

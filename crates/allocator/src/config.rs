@@ -70,6 +70,16 @@ pub struct Config {
     /// Whether an expandable segment grows by what is missing, in multiples of 2 MiB, instead of
     /// by whole pages of the large segment size. `PyTorch`: whole pages.
     pub fine_growth: bool,
+    /// Whether free memory from anywhere is stitched to serve a request (`stitching`), across
+    /// segments and streams. `PyTorch` has no such thing. Needs expandable segments.
+    pub stitching: bool,
+    /// While stitching: memory is taken from the device, rather than stitched, up to this many times
+    /// the peak of live bytes (`stitching_reserve_target`), from 0 on. Default: 1. Below, more is
+    /// stitched; above, less.
+    pub reserve_target: f64,
+    /// While stitching: how many mappings are kept for each handle, on average
+    /// (`stitching_mapping_budget`), from 1 on. Default: 4.
+    pub mapping_budget: f64,
     /// Settings read for the pinned host allocator; this crate only carries them.
     pub pinned: PinnedConfig,
 }
@@ -117,7 +127,7 @@ impl Default for PinnedConfig {
     }
 }
 
-/// Ours: segments that grow, a search after every step, garbage collection that needs no fraction.
+/// Ours: stitching; in private pools segments that grow, a search after every step, garbage collection that needs no fraction.
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -125,6 +135,7 @@ impl Default for Config {
             garbage_collection_without_fraction: true,
             search_after_reclaim: true,
             fine_growth: true,
+            stitching: true,
             ..Self::pytorch()
         }
     }
@@ -148,15 +159,53 @@ impl Config {
             throw_on_oom: false,
             search_after_reclaim: false,
             fine_growth: false,
+            stitching: false,
+            reserve_target: 1.0,
+            mapping_budget: 4.0,
             pinned: PinnedConfig::default(),
         }
     }
 
-    /// With or without segments that grow.
+    /// With or without segments that grow; without, nothing is stitched.
     #[must_use]
     pub const fn with_expandable_segments(mut self, on: bool) -> Self {
         self.expandable_segments = on;
+        self.stitching &= on;
         self
+    }
+
+    /// With or without stitching; with it, segments are expandable.
+    #[must_use]
+    pub const fn with_stitching(mut self, on: bool) -> Self {
+        self.stitching = on;
+        self.expandable_segments |= on;
+        self
+    }
+
+    /// Stitching only beyond this many times the peak of live bytes.
+    ///
+    /// # Errors
+    /// When `target` is negative or no number.
+    pub fn with_reserve_target(mut self, target: f64) -> Result<Self, ConfigError> {
+        if !(target >= 0.0 && target.is_finite()) {
+            let key = "stitching_reserve_target";
+            return Err(ConfigError::out_of_range(key, target, "0 or more"));
+        }
+        self.reserve_target = target;
+        Ok(self)
+    }
+
+    /// With this many mappings kept for each handle, on average.
+    ///
+    /// # Errors
+    /// When `budget` is below 1 or no number.
+    pub fn with_mapping_budget(mut self, budget: f64) -> Result<Self, ConfigError> {
+        if !(budget >= 1.0 && budget.is_finite()) {
+            let key = "stitching_mapping_budget";
+            return Err(ConfigError::out_of_range(key, budget, "1 or more"));
+        }
+        self.mapping_budget = budget;
+        Ok(self)
     }
 
     /// With blocks of at least `size` never split.

@@ -9,7 +9,7 @@ mod pages;
 use freeboard_device::{Device, DeviceError};
 use freeboard_units::{Address, AddressRange, Bytes};
 
-use crate::block::{Block, BlockId, BlockState};
+use crate::block::{Block, BlockId, BlockState, STITCHED};
 use crate::config::Reserve;
 use crate::error::Error;
 use crate::free_list::{Entry, Found};
@@ -266,7 +266,11 @@ impl<D: Device> State<D> {
     /// Gives back the addresses of segments that nothing is mapped in: those that never got memory.
     pub(crate) fn release_unused_addresses(&mut self) -> Result<(), Error> {
         let unmapped = self.pools.iter().flat_map(|pool| pool.unmapped.values().copied());
-        let unused: Vec<BlockId> = unmapped.filter(|&id| !self.blocks[id].is_split()).collect();
+        let unused = unmapped.filter(|&id| {
+            let block = &self.blocks[id];
+            !block.is_split() && block.expandable != STITCHED
+        });
+        let unused: Vec<BlockId> = unused.collect();
         let mut outcome = Ok(());
         for id in unused {
             outcome = outcome.and(self.release_expandable(id));

@@ -232,6 +232,14 @@ impl FreeList {
         latest.into_iter().chain(self.shelves.iter().flat_map(|shelf| shelf.runs().flatten()))
     }
 
+    /// Every entry of at least `size` bytes, in no order.
+    pub(crate) fn iter_from(&self, size: Bytes) -> impl Iterator<Item = &Entry> {
+        let from = shelf_of(Key::from_size(size)).min(self.shelves.len());
+        let latest = Some(&self.latest);
+        let shelved = self.shelves[from..].iter().flat_map(|shelf| shelf.runs().flatten());
+        latest.into_iter().chain(shelved).filter(move |entry| entry.key.size >= size)
+    }
+
     /// The largest block.
     pub(crate) fn largest(&self) -> Option<Entry> {
         self.iter().max_by_key(|entry| entry.key.rank()).copied()

@@ -36,6 +36,7 @@ mod segment;
 mod servable;
 mod state;
 mod stats;
+mod stitch;
 
 pub use allocation::{Allocation, Borrowed};
 pub use allocator::CachingAllocator;
@@ -48,3 +49,4 @@ pub use inspect::{Bookkeeping, Fragmentation};
 pub use oom::{OutOfMemory, Place};
 pub use private::{PoolId, PoolOptions, PoolUse};
 pub use stats::{Stat, StatByPool, Stats};
+pub use stitch::Stitching;

@@ -111,7 +111,7 @@ impl<D: Device> State<D> {
     }
 
     /// Removes the queues that nothing waits in.
-    fn drop_empty_queues(&mut self) {
+    pub(crate) fn drop_empty_queues(&mut self) {
         self.events.retain(|queue| {
             if queue.waiting.is_empty() {
                 self.visiting.remove(queue.stream);
@@ -143,7 +143,7 @@ impl<D: Device> State<D> {
         Ok(())
     }
 
-    fn event_passed(&mut self, event: EventId, id: BlockId) {
+    pub(crate) fn event_passed(&mut self, event: EventId, id: BlockId) {
         self.spare_events.push(event);
         let block = &mut self.blocks[id];
         block.events -= 1;

@@ -6,4 +6,5 @@ pub(crate) mod limit;
 pub(crate) mod placement;
 pub(crate) mod rounding;
 pub(crate) mod split;
+pub(crate) mod stitching;
 pub(crate) mod visiting;

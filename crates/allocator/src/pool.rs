@@ -102,6 +102,11 @@ impl Streams {
         self.ids.iter().position(|id| *id == stream).and_then(|place| u16::try_from(place).ok())
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> u16 {
+        u16::try_from(self.ids.len()).expect("numbers are given up to 65,534")
+    }
+
     /// The stream with this number.
     pub(crate) fn id(&self, number: u16) -> StreamId {
         self.ids[usize::from(number)]

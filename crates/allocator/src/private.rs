@@ -11,6 +11,7 @@ use freeboard_units::StreamId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::policy::stitching::SHARED_POOLS;
 use crate::pool::Pool;
 use crate::state::State;
 use crate::stats::Class;
@@ -100,8 +101,8 @@ impl<D: Device> State<D> {
         self.next_private += 1;
         let pools = [Class::Small, Class::Large].map(|class| {
             let pool = Pool::new(class, Some(id));
-            let vacant = self.pools.iter().skip(2).position(|p| p.owner.is_none());
-            let place = vacant.map_or(self.pools.len(), |place| place + 2);
+            let vacant = self.pools.iter().skip(SHARED_POOLS).position(|p| p.owner.is_none());
+            let place = vacant.map_or(self.pools.len(), |place| place + SHARED_POOLS);
             if place == self.pools.len() {
                 self.pools.push(pool);
             } else {

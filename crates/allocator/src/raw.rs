@@ -58,6 +58,6 @@ impl<D: Device> State<D> {
     /// Gives back what is free, addresses included.
     fn give_up(&mut self) -> Result<(), Error> {
         let flushed = self.flush();
-        flushed.and(self.release_unused_addresses())
+        flushed.and(self.release_unused_addresses()).and(self.close_stitching())
     }
 }

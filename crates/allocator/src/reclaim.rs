@@ -98,10 +98,25 @@ impl<D: Device> State<D> {
         self.ledger.stalls += 1;
         let waited = self.synchronize_events();
         self.release_orphans();
-        let large = self.release_pool(LARGE);
-        let small = self.release_pool(Class::Small as usize);
+        let shared = if self.stitch.on {
+            self.give_back()
+        } else {
+            let large = self.release_pool(LARGE);
+            large.and(self.release_pool(Class::Small as usize))
+        };
         let private = self.release_freeable();
-        waited.and(large).and(small).and(private)
+        waited.and(shared).and(private)
+    }
+
+    /// Gives back what keeps memory for nobody: private pools that nobody holds, and what could not
+    /// be given back before. Whether that was anything.
+    pub(crate) fn release_leftovers(&mut self) -> Result<bool, Error> {
+        let (held, orphans) = (self.held, self.orphans.len());
+        self.release_orphans();
+        self.release_freeable()?;
+        let freed = self.held < held || self.orphans.len() < orphans;
+        self.ledger.stalls += i64::from(self.held < held);
+        Ok(freed)
     }
 
     /// Gives back what is free in private pools that nobody holds.

@@ -49,7 +49,7 @@ impl<D: Device> State<D> {
         let fixed = !block.is_expandable();
         let pool = &mut self.pools[usize::from(block.pool)];
         let (mut blocks, mut bytes) = (0, 0);
-        if prev.is_some() && all[prev.index()].is_free() {
+        if prev.is_some() && all[prev.index()].is_free_for(stream) {
             let other = &all[prev.index()];
             pool.remove(other);
             spare.push(prev);
@@ -60,7 +60,7 @@ impl<D: Device> State<D> {
                 all[prev.index()].next = id;
             }
         }
-        if next.is_some() && all[next.index()].is_free() {
+        if next.is_some() && all[next.index()].is_free_for(stream) {
             let other = &all[next.index()];
             pool.remove(other);
             spare.push(next);

@@ -5,6 +5,7 @@ use freeboard_units::{Address, Bytes, StreamId};
 
 use crate::block::BlockId;
 use crate::error::Error;
+use crate::policy::stitching::StitchPolicy;
 use crate::policy::{placement, rounding};
 use crate::state::State;
 use crate::stats::Class;
@@ -55,6 +56,11 @@ impl<D: Device> State<D> {
         let class = placement::class_of(size);
         let pool =
             if self.captures.is_empty() { class as u16 } else { self.captured_pool(stream, class) };
+        let pool = if self.is_stitched(usize::from(pool)) {
+            StitchPolicy::pool(pool, size, self.stitch.round_mask)
+        } else {
+            pool
+        };
         let stream = self.streams.number(stream).ok_or(Error::TooManyStreams)?;
         Ok(Request { asked, size, class, pool, stream })
     }

@@ -21,6 +21,9 @@ struct Run {
 impl<D: Device> State<D> {
     /// The largest request that `stream` could have served now, pending blocks left aside.
     pub(crate) fn largest_servable(&self, stream: StreamId) -> Result<Bytes, Error> {
+        if self.stitch.on {
+            return Ok(rounding::largest_within(self.largest_stitched()?, self.roundup.as_ref()));
+        }
         let own = self.streams.find(stream);
         let within = |size| rounding::largest_within(size, self.roundup.as_ref());
         let cached = |class| {

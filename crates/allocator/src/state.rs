@@ -16,12 +16,14 @@ use crate::pending::EventQueue;
 use crate::policy::garbage::GarbagePolicy;
 use crate::policy::limit::LimitPolicy;
 use crate::policy::split::SplitPolicy;
+use crate::policy::stitching::{SHARED_POOLS, StitchPolicy};
 use crate::policy::visiting::VisitingOrder;
 use crate::policy::{placement, rounding};
 use crate::pool::{Pool, Streams};
 use crate::private::{Capture, PrivatePool};
 use crate::request::{Grant, Request};
 use crate::stats::{Class, Ledger};
+use crate::stitch::Stitch;
 
 /// The allocator's books.
 ///
@@ -43,7 +45,8 @@ pub(crate) struct State<D> {
     pub(crate) counts_age: bool,
 
     pub(crate) blocks: Arena,
-    /// The small and the large pool, then those of private pools, two each.
+    /// The small, the large and the round pool, then those of private pools, two each. The round
+    /// pool is used only where memory is stitched.
     pub(crate) pools: Vec<Pool>,
     pub(crate) streams: Streams,
     pub(crate) ledger: Ledger,
@@ -72,6 +75,7 @@ pub(crate) struct State<D> {
     pub(crate) next_private: u32,
     pub(crate) captures: Vec<Capture>,
     pub(crate) raw: FxHashMap<Address, BlockId>,
+    pub(crate) stitch: Stitch,
 }
 
 /// Streams other than its own on which a block was used.
@@ -86,11 +90,15 @@ impl<D: Device> State<D> {
     pub(crate) fn new(device: Arc<D>, config: Config) -> Result<Self, Error> {
         config.check()?;
         let split = SplitPolicy {
-            max_split: config.max_split_size.unwrap_or(Bytes::MAX),
+            // Stitched, what is left of a block is no loss, so that none is kept whole.
+            max_split: config.max_split_size.filter(|_| !config.stitching).unwrap_or(Bytes::MAX),
             max_rounding: config.max_non_split_rounding.unwrap_or(config.large_segment_size),
             expandable: config.expandable_segments,
+            prefers_bounded: config.expandable_segments && !config.stitching,
         };
-        let threshold = config.garbage_collection_threshold;
+        // Stitched, what has long been unused serves the next request anyway.
+        let threshold = config.garbage_collection_threshold.filter(|_| !config.stitching);
+        let shared = [Class::Small, Class::Large, Class::Large];
         let mut state = Self {
             split,
             garbage: threshold.map(|threshold| GarbagePolicy { threshold }),
@@ -98,7 +106,7 @@ impl<D: Device> State<D> {
             roundup: Some(config.roundup).filter(|roundup| !roundup.is_none()),
             counts_age: false,
             blocks: Arena::default(),
-            pools: vec![Pool::new(Class::Small, None), Pool::new(Class::Large, None)],
+            pools: shared.map(|class| Pool::new(class, None)).into(),
             streams: Streams::default(),
             ledger: Ledger::default(),
             held: Bytes::ZERO,
@@ -115,10 +123,12 @@ impl<D: Device> State<D> {
             next_private: 0,
             captures: Vec::new(),
             raw: FxHashMap::default(),
+            stitch: Stitch::new(&config),
             device,
             config,
         };
         state.set_fraction(state.config.memory_fraction);
+        state.end_tick();
         Ok(state)
     }
 
@@ -144,10 +154,11 @@ impl<D: Device> State<D> {
         let size = rounding::block_size(asked, self.roundup.as_ref());
         let class = placement::class_of(size);
         let stream = self.streams.number(stream)?;
-        let request = Request { asked, size, class, pool: class as u16, stream };
-        let found = self.reuse(&request);
+        let pool = StitchPolicy::pool(class as u16, size, self.stitch.round_mask);
+        let request = Request { asked, size, class, pool, stream };
+        let found = self.reuse(&request, self.stitch.uncut);
         if found.is_none() && self.counts_age {
-            self.pools[class as usize].searches -= 1; // the ladder searches again
+            self.pools[usize::from(pool)].searches -= 1; // the ladder searches again
         }
         Some(self.hand_out(&request, found?))
     }
@@ -158,7 +169,7 @@ impl<D: Device> State<D> {
     /// at the lowest address.
     #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
     #[inline(always)]
-    fn reuse(&mut self, request: &Request) -> Option<BlockId> {
+    fn reuse(&mut self, request: &Request, largest: Bytes) -> Option<BlockId> {
         let pool = &mut self.pools[usize::from(request.pool)];
         if self.counts_age {
             pool.searches += 1;
@@ -166,13 +177,14 @@ impl<D: Device> State<D> {
         let list = pool.list(request.stream)?;
         let mut best = list.at_least(Key::from_size(request.size))?;
         // Only a block that borders unmapped space can be worse than a larger one, if there is one.
-        if self.split.expandable
+        if self.split.prefers_bounded
             && !list.is_single()
             && !self.room_behind(best.entry.block).is_zero()
         {
             best = self.prefer_bounded(best, request);
         }
-        if !self.split.may_serve(best.entry.key.size, request.size) {
+        let size = best.entry.key.size;
+        if size > largest || !self.split.may_serve(size, request.size) {
             return None;
         }
         let pool = &mut self.pools[usize::from(request.pool)];
@@ -182,9 +194,13 @@ impl<D: Device> State<D> {
 
     /// Serves a request from cache, if a free block is there.
     #[inline(never)]
-    pub(crate) fn serve(&mut self, request: &Request) -> Option<Grant> {
-        let found = self.reuse(request)?;
-        Some(self.hand_out(request, found))
+    pub(crate) fn serve(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+        let close = self.stitch.uncut != Bytes::MAX && self.is_stitched(usize::from(request.pool));
+        if close {
+            return self.serve_closely(request);
+        }
+        let found = self.reuse(request, Bytes::MAX);
+        Ok(found.map(|found| self.hand_out(request, found)))
     }
 
     /// Turns a block that is in no list into an allocation, cutting off what is not needed.
@@ -263,7 +279,7 @@ impl<D: Device> State<D> {
     /// Whether the pool's blocks are always handed out whole.
     #[inline]
     fn never_cuts(&self, pool: usize) -> bool {
-        pool >= 2 && self.owner_of(pool).is_some_and(|owner| owner.options.no_split)
+        pool >= SHARED_POOLS && self.owner_of(pool).is_some_and(|owner| owner.options.no_split)
     }
 
     /// The private pool that a pool belongs to.

@@ -168,6 +168,10 @@ impl Counters {
     }
 }
 
+fn as_bytes(count: i64) -> Bytes {
+    Bytes::new(count.unsigned_abs())
+}
+
 fn total([small, large]: [Stat; 2], peak: i64) -> StatByPool {
     let all = Stat {
         current: small.current + large.current,
@@ -313,6 +317,16 @@ impl Ledger {
             }
             (false, true) => {}
         }
+    }
+
+    /// Bytes handed out or pending.
+    pub(crate) fn live_bytes(&self) -> Bytes {
+        as_bytes(self.allocated_bytes.current + self.pending_bytes.parts.iter().sum::<i64>())
+    }
+
+    /// The most bytes handed out or pending at once, since peaks were reset.
+    pub(crate) fn peak_live_bytes(&self) -> Bytes {
+        as_bytes(self.allocated_bytes.peak.max(self.pending_bytes.peak))
     }
 
     fn counters_mut(&mut self) -> [&mut Counters; 7] {

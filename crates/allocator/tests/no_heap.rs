@@ -50,11 +50,15 @@ fn allocates_nothing(work: impl Fn(&Lent<'_>, &mut Vec<u64>)) {
         let device = SimDevice::new(Bytes::gib(4));
         let allocator = CachingAllocator::new(&device, config.clone()).expect("good settings");
         let mut counts = Vec::with_capacity(16);
+        // A program that holds nothing at all would have its last page stitched to and fro.
+        let held = [1, 3 << 20, 8 << 20]
+            .map(|size| allocator.allocate(Bytes::new(size), StreamId::DEFAULT));
         for _ in 0..3 {
             counts.clear();
             work(&allocator, &mut counts);
         }
         assert_eq!(counts.iter().sum::<u64>(), 0, "{counts:?} under {config:?}");
+        drop(held);
     }
 }
 
@@ -88,7 +92,11 @@ fn allocations_and_frees_in_turn() {
 fn stacks_and_queues() {
     allocates_nothing(|allocator, counts| {
         let mut held = VecDeque::with_capacity(64);
-        let take = |n: u64| allocator.allocate(Bytes::kib(40 * n + 1), StreamId::new(n % 3));
+        // Stitched, whole free pages go to and fro between streams and between pools: one of each.
+        let (streams, sizes) = if allocator.config().stitching { (1, 25) } else { (3, 60) };
+        let take = |n: u64| {
+            allocator.allocate(Bytes::kib(40 * (n % sizes) + 1), StreamId::new(n % streams))
+        };
         counts.push(count(|| {
             (0..60).for_each(|n| held.push_back(take(n).expect("room enough")));
             while held.pop_back().is_some() {}

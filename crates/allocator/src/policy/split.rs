@@ -17,6 +17,8 @@ pub(crate) struct SplitPolicy {
     pub(crate) max_rounding: Bytes,
     /// Whether segments are expandable.
     pub(crate) expandable: bool,
+    /// Whether, of free blocks that fit, one that cannot grow is better.
+    pub(crate) prefers_bounded: bool,
 }
 
 impl SplitPolicy {
@@ -64,6 +66,7 @@ mod tests {
             max_split: Bytes::mib(200),
             max_rounding: Bytes::mib(20),
             expandable: false,
+            prefers_bounded: false,
         };
         let mib = Bytes::mib;
         assert!(policy.cuts(Class::Small, Bytes::new(1024), Bytes::new(512)));

@@ -77,7 +77,7 @@ fn fragmentation() {
 /// Issue 173049: no advice to turn on what is on.
 #[test]
 fn fragmentation_of_expandable_segments() {
-    for config in [Config::default(), parse("expandable_segments:True")] {
+    for config in [Config::default().with_stitching(false), parse("expandable_segments:True")] {
         let (_device, allocator) = lend(config, 200);
         let _held = fragment(&allocator, 200);
         let report = refused(&allocator, Bytes::mib(30));
