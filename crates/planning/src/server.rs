@@ -20,11 +20,11 @@
 //! may be served if none of the live ones found shares a byte with it; and when none is found at
 //! all, all that were looked at are free.
 //!
-//! Only that search costs more than a look at each predecessor. It takes place after a miss, uses
-//! memory of its own, and all searches of a round together look at no more entries than 64 for each
-//! entry of the plan; beyond that, the entry is missed without a search.
+//! Only that search costs more than a look at each predecessor. It takes place after a miss, and
+//! every blocked entry remembers who was in its way: whoever that is live, and in the way of the next
+//! one, too, ends its search at once. All searches of a round together look at no more entries than
+//! 64 for each entry of the plan; beyond that, an entry is missed without knowing.
 
-use crate::plan::Slot;
 use crate::{Key, Plan};
 
 /// Looks at entries that all searches of a round may take, for each entry and besides.
@@ -108,6 +108,8 @@ pub struct Server {
     engaged: bool,
     states: Box<[State]>,
     counts: Counts,
+    /// For every blocked entry one that was live in its way.
+    obstacles: Box<[u32]>,
     /// Room for the entries of one search.
     search: Vec<u32>,
     /// How many looks searches have left in this round.
@@ -125,6 +127,7 @@ impl Server {
             engaged: false,
             states: vec![State::Free; length].into_boxed_slice(),
             counts: Counts::default(),
+            obstacles: vec![0; length].into_boxed_slice(),
             search: Vec::with_capacity(length),
             looks: 0,
             plan,
@@ -170,12 +173,8 @@ impl Server {
         }
         let mut predecessors = self.plan.predecessors_of(&slot).iter();
         if !predecessors.all(|&other| self.states[other as usize] == State::Free)
-            && !self.search(&slot)
+            && !self.search(position)
         {
-            self.counts.misses += 1;
-            if self.states[position] != State::Live {
-                self.states[position] = State::Blocked;
-            }
             return Served::Unplanned;
         }
         self.states[position] = State::Live;
@@ -241,36 +240,51 @@ impl Server {
         self.looks = LOOKS.0.saturating_mul(self.plan.len()).saturating_add(LOOKS.1);
     }
 
-    /// Whether an entry with predecessors that are not all free can be served all the same.
+    /// Whether an entry whose predecessors are not all free can be served all the same; it is missed
+    /// if not.
     #[cold]
-    fn search(&mut self, slot: &Slot) -> bool {
-        let (mut serves, mut meets_live) = (true, false);
-        let mut next = 0;
-        let mut asked = *slot;
-        while serves {
+    fn search(&mut self, position: usize) -> bool {
+        let slot = *self.plan.slot(position);
+        let (mut found, mut obstacle) = (0, None);
+        let mut asked = slot;
+        let mut meets_live = false;
+        let serves = loop {
+            let looks = 1 + asked.predecessors();
+            if self.looks < looks {
+                break false;
+            }
+            self.looks -= looks;
             for &other in self.plan.predecessors_of(&asked) {
-                match self.states[other as usize] {
-                    State::Free | State::Seen => {}
-                    State::Live => {
-                        meets_live = true;
-                        serves &= !self.plan.slot(other as usize).overlaps(slot);
-                    }
-                    State::Blocked => {
-                        self.states[other as usize] = State::Seen;
-                        self.search.push(other);
+                let mut live = other;
+                if self.states[other as usize] == State::Blocked {
+                    self.states[other as usize] = State::Seen;
+                    self.search.push(other);
+                    live = self.obstacles[other as usize];
+                }
+                if self.states[live as usize] == State::Live {
+                    meets_live = true;
+                    if self.plan.slot(live as usize).overlaps(&slot) {
+                        obstacle = Some(live);
                     }
                 }
             }
-            let looks = 1 + asked.predecessors();
-            serves &= self.looks >= looks;
-            self.looks = self.looks.saturating_sub(looks);
-            let Some(&blocked) = self.search.get(next) else { break };
+            if obstacle.is_some() {
+                break false;
+            }
+            let Some(&blocked) = self.search.get(found) else { break true };
             asked = *self.plan.slot(blocked as usize);
-            next += 1;
-        }
+            found += 1;
+        };
         let after = if serves && !meets_live { State::Free } else { State::Blocked };
         for blocked in self.search.drain(..) {
             self.states[blocked as usize] = after;
+        }
+        if !serves {
+            self.counts.misses += 1;
+            self.obstacles[position] = obstacle.unwrap_or_default();
+            if self.states[position] != State::Live {
+                self.states[position] = State::Blocked;
+            }
         }
         serves
     }

@@ -193,6 +193,39 @@ fn one_late_free_costs_one_miss_and_no_more() {
 }
 
 #[test]
+fn misses_in_a_row_neither_spread_nor_wear_searches_out() {
+    // A thousand blocks one after the other at one place, then a thousand side by side in it.
+    let request = |n| if n < 1000 { (1000, 1) } else { (1, 2000 - n) };
+    let step: Vec<Request> = (0..2000)
+        .map(request)
+        .map(|(units, life)| Request { key: key(units, 0), life: life as usize })
+        .collect();
+    let mut recorder = Recorder::new(1 << 13);
+    record(&mut recorder, &step, 4);
+    let repetition = recorder.repetition().unwrap();
+    let plan = Plan::of(&recorder, repetition, &Options::default()).unwrap();
+    assert_eq!((plan.len(), plan.region()), (2000, key(1000, 0).size()));
+    let mut server = Server::new(plan, 0);
+    assert!(server.engage());
+    for round in 1..4 {
+        for (entry, request) in (0_u32..).zip(&step) {
+            let served = server.next(request.key);
+            if (1..1000).contains(&entry) {
+                assert_eq!(served, Served::Unplanned);
+                server.freed(entry); // not live, so this means nothing
+            } else {
+                assert_eq!(served, Served::Planned { entry });
+            }
+            if entry == 999 {
+                server.freed(0);
+            }
+        }
+        (1000..2000).for_each(|entry| server.freed(entry));
+        assert_eq!((server.counts().misses, server.counts().hits), (999 * round, 1001 * round));
+    }
+}
+
+#[test]
 fn a_block_that_is_never_freed_costs_its_own_bytes_and_no_more() {
     // Four places side by side, used in turn.
     let step: Vec<Request> = (0..400).map(|_| Request { key: key(1, 0), life: 4 }).collect();
