@@ -87,6 +87,9 @@ impl Plan {
     /// it was [discarded](Recorder::discard). Each stream's blocks are packed by themselves, because
     /// only their own stream may reuse their bytes at once, and lie in a band of their own.
     ///
+    /// Tens of thousands of blocks take some tenths of a second for each stream, unless many
+    /// thousands of them are live at once.
+    ///
     /// `None` when the ring no longer holds the repetition and the one before it, when nothing can
     /// be planned, or when the sizes together exceed a `u64`.
     #[must_use]
@@ -249,8 +252,8 @@ fn place(
 /// Gives every placed entry its part of the list of predecessors, which is returned.
 fn link(slots: &mut [Slot]) -> Option<Vec<u32>> {
     let range = |slot: &Slot| -> Range<u64> { slot.offset..slot.offset + slot.key.units() };
-    let placed = (0_u32..).zip(&*slots).filter(|(_, slot)| slot.is_planned());
-    let places: Vec<_> = placed.map(|(entry, slot)| (entry, range(slot))).collect();
+    let planned = (0_u32..).zip(&*slots).filter(|(_, slot)| slot.is_planned());
+    let places: Vec<_> = planned.map(|(entry, slot)| (entry, range(slot))).collect();
     let mut all = Vec::with_capacity(2 * places.len());
     predecessors(&places, |entry, found| {
         let slot = &mut slots[entry as usize];

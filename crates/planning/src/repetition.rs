@@ -49,8 +49,8 @@ impl Recorder {
                 && live[length] == live[0]
         };
         let length = match self.marks().split_last() {
-            Some((last, earlier)) => {
-                let lengths = earlier.iter().rev().map(|mark| usize::try_from(last - mark).ok());
+            Some((newest, earlier)) => {
+                let lengths = earlier.iter().rev().map(|mark| usize::try_from(newest - mark).ok());
                 lengths.flatten().find(|&length| repeats(length))
             }
             None => (MIN_PERIOD..matches.len()).find(|&length| repeats(length)),

@@ -41,7 +41,9 @@ proptest! {
             }
             let bottom = Bytes::new(region.get() / 512);
             prop_assert!(offsets.iter().all(|&offset| offset >= bottom));
-            offsets.iter_mut().for_each(|offset| *offset = *offset - bottom);
+            for offset in &mut offsets {
+                *offset -= bottom;
+            }
             let height = check(&buffers, &offsets).unwrap();
             let options = freeboard_packing::Options::default().effort(2000);
             let packing = options.capacity(peak_live(&buffers));
@@ -90,7 +92,9 @@ fn lifetimes_are_counted_and_what_was_discarded_has_no_place() {
     let repetition = Repetition { start: 20, length: 10 };
     let whole = Plan::of(&recorder, repetition, &Options::default()).unwrap();
     assert_eq!((whole.len(), whole.unplanned()), (10, 2));
-    serials.into_iter().for_each(|serial| recorder.discard(serial));
+    for serial in serials {
+        recorder.discard(serial);
+    }
     let plan = Plan::of(&recorder, repetition, &Options::default()).unwrap();
     assert_eq!((plan.unplanned(), plan.lifetimes()), (3, whole.lifetimes()));
     let lifetimes = plan.lifetimes();

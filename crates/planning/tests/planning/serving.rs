@@ -177,13 +177,13 @@ fn one_late_free_costs_one_miss_and_no_more() {
     assert!(server.engage());
     for round in 0..3 {
         for (entry, request) in (0_u32..).zip(&step) {
-            let served = server.next(request.key);
+            let answer = server.next(request.key);
             if round == 1 && entry == 51 {
-                assert_eq!(served, Served::Unplanned);
+                assert_eq!(answer, Served::Unplanned);
                 server.freed(50);
                 continue;
             }
-            assert_eq!(served, Served::Planned { entry });
+            assert_eq!(answer, Served::Planned { entry });
             if round != 1 || entry != 50 {
                 server.freed(entry);
             }
@@ -195,11 +195,9 @@ fn one_late_free_costs_one_miss_and_no_more() {
 #[test]
 fn misses_in_a_row_neither_spread_nor_wear_searches_out() {
     // A thousand blocks one after the other at one place, then a thousand side by side in it.
-    let request = |n| if n < 1000 { (1000, 1) } else { (1, 2000 - n) };
-    let step: Vec<Request> = (0..2000)
-        .map(request)
-        .map(|(units, life)| Request { key: key(units, 0), life: life as usize })
-        .collect();
+    let request = |n: usize| if n < 1000 { (1000, 1) } else { (1, 2000 - n) };
+    let step: Vec<Request> =
+        (0..2000).map(request).map(|(units, life)| Request { key: key(units, 0), life }).collect();
     let mut recorder = Recorder::new(1 << 13);
     record(&mut recorder, &step, 4);
     let repetition = recorder.repetition().unwrap();
@@ -209,12 +207,12 @@ fn misses_in_a_row_neither_spread_nor_wear_searches_out() {
     assert!(server.engage());
     for round in 1..4 {
         for (entry, request) in (0_u32..).zip(&step) {
-            let served = server.next(request.key);
+            let answer = server.next(request.key);
             if (1..1000).contains(&entry) {
-                assert_eq!(served, Served::Unplanned);
+                assert_eq!(answer, Served::Unplanned);
                 server.freed(entry); // not live, so this means nothing
             } else {
-                assert_eq!(served, Served::Planned { entry });
+                assert_eq!(answer, Served::Planned { entry });
             }
             if entry == 999 {
                 server.freed(0);
