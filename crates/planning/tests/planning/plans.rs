@@ -53,6 +53,17 @@ proptest! {
         }
         prop_assert_eq!((plan.region(), plan.peak(), plan.planned_bytes()), (region, peak, planned));
         prop_assert!(plan.region() >= plan.peak());
+        // What is not freed by now cannot be told from what never is.
+        let now = 2 * step.len() - begin;
+        let ends: Vec<usize> =
+            (0..step.len()).map(|n| n + step[(begin + n) % step.len()].life).collect();
+        let within = |low, high| ends.iter().filter(|&&end| low < end && end <= high).count();
+        let lifetimes = plan.lifetimes();
+        let counted = [lifetimes.transient, lifetimes.step_long, lifetimes.persistent];
+        prop_assert_eq!(
+            counted.map(|tally| usize::try_from(tally.blocks).unwrap()),
+            [within(0, step.len()), within(step.len(), now), within(now, usize::MAX)]
+        );
         let again = Plan::of(&recorder, repetition, &Options::default());
         prop_assert_eq!(again, Some(plan));
     }
@@ -101,6 +112,28 @@ fn lifetimes_are_counted_and_what_was_discarded_has_no_place() {
     assert_eq!((lifetimes.transient.blocks, lifetimes.transient.bytes), (8, key(9, 0).size()));
     assert_eq!((lifetimes.step_long.blocks, lifetimes.persistent.blocks), (0, 2));
     assert_eq!(lifetimes.persistent.bytes, key(51, 0).size());
+}
+
+#[test]
+fn slack_and_less_effort_leave_plans_higher() {
+    let mut heights = [Bytes::ZERO; 3];
+    for seed in 1..40 {
+        let request = |n: usize| {
+            let mixed = (n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
+            let life = 1 + usize::try_from(mixed >> 60).unwrap();
+            Request { key: key(1000 * (1 + (mixed >> 40) % 8), 0), life }
+        };
+        let step: Vec<_> = (0..60).map(request).collect();
+        let mut recorder = Recorder::new(512);
+        record(&mut recorder, &step, 4);
+        let repetition = recorder.repetition().unwrap();
+        let tight = Options::default().slack(0);
+        let choices = [tight.clone(), tight.clone().slack(200), tight.effort(0)];
+        for (height, options) in heights.iter_mut().zip(choices) {
+            *height += Plan::of(&recorder, repetition, &options).unwrap().region();
+        }
+    }
+    assert!(heights[0] < heights[1] && heights[0] < heights[2], "{heights:?}");
 }
 
 #[test]
