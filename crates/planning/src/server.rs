@@ -108,7 +108,7 @@ pub struct Server {
     engaged: bool,
     states: Box<[State]>,
     counts: Counts,
-    /// For every blocked entry one that was live in its way.
+    /// For every blocked entry one that was live in its way; looked at again before it is believed.
     obstacles: Box<[u32]>,
     /// Room for the entries of one search.
     search: Vec<u32>,
