@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("fake-cuda", &[]),
     ("fake-nvml", &[]),
     ("packing", &["units"]),
+    ("planning", &["units", "packing"]),
     ("replay", &["units", "device", "allocator", "device-sim"]),
     ("cli", &["units", "device", "allocator", "device-sim", "device-cuda", "replay", "packing"]),
 ];
