@@ -17,6 +17,8 @@ use crate::stats::Class;
 struct Part {
     range: AddressRange,
     number: Number,
+    /// Where the slot begins.
+    slot: Address,
     /// Whether the handle has to wake there.
     wakes: bool,
     /// The block it lies in.
@@ -138,7 +140,8 @@ impl<D: Device> State<D> {
                 let start = slot.range.start().max(block.address);
                 let end = slot.range.end().min(block.end());
                 let range = AddressRange::new(start, end.offset_from(start));
-                parts.push(Part { range, number: slot.number, wakes, block: id });
+                let (number, slot) = (slot.number, slot.range.start());
+                parts.push(Part { range, number, slot, wakes, block: id });
             }
             parts[from..].reverse();
         }
@@ -150,7 +153,8 @@ impl<D: Device> State<D> {
 /// The window of at least `size` bytes that wakes the fewest, and of those the shortest. A handle
 /// serves at one place at a time.
 fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
-    let mut inside = vec![false; numbers];
+    // By handle: how many parts are inside, and of which slot.
+    let mut inside = vec![(0_u32, Address::NULL); numbers];
     let mut best: Option<((Bytes, Bytes), &[Part])> = None;
     let (mut end, mut woken) = (0, Bytes::ZERO);
     let cost = |part: &Part| if part.wakes { part.range.size() } else { Bytes::ZERO };
@@ -164,9 +168,10 @@ fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
         while end < parts.len()
             && (end == start
                 || (length(end) < size && parts[end].range.start() == parts[end - 1].range.end()))
-            && !inside[parts[end].number as usize]
+            && matches!(inside[parts[end].number as usize], (count, slot) if count == 0 || slot == parts[end].slot)
         {
-            inside[parts[end].number as usize] = true;
+            let (count, slot) = &mut inside[parts[end].number as usize];
+            (*count, *slot) = (*count + 1, parts[end].slot);
             woken += cost(&parts[end]);
             end += 1;
         }
@@ -180,7 +185,7 @@ fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
             }
         }
         woken -= cost(&parts[start]);
-        inside[parts[start].number as usize] = false;
+        inside[parts[start].number as usize].0 -= 1;
     }
     best.map(|(_, window)| window)
 }
@@ -191,7 +196,8 @@ mod tests {
 
     fn part(start: u64, size: u64, number: Number, wakes: bool) -> Part {
         let range = AddressRange::new(Address::new(start), Bytes::new(size));
-        Part { range, number, wakes, block: BlockId::NONE }
+        let slot = Address::new(if wakes { start } else { 0 });
+        Part { range, number, slot, wakes, block: BlockId::NONE }
     }
 
     #[test]
@@ -204,15 +210,19 @@ mod tests {
             part(18, 8, 1, true), // handle 1 again
             part(40, 20, 4, true),
         ];
-        let starts = |size| {
-            let window = best(&parts, Bytes::new(size), 5)?;
+        let window = |parts: &[Part], size| {
+            let window = best(parts, Bytes::new(size), 6)?;
             Some((window[0].range.start().get(), window.len()))
         };
+        let starts = |size| window(&parts, size);
         assert_eq!(starts(4), Some((0, 1)));
         assert_eq!(starts(6), Some((12, 2)));
         assert_eq!(starts(14), Some((0, 3)));
         assert_eq!(starts(18), Some((0, 4)));
         assert_eq!(starts(20), Some((40, 1)));
         assert_eq!(starts(21), None);
+        // Two streams may each have a part of one slot.
+        let shared = [part(70, 20, 5, false), part(90, 20, 5, false)];
+        assert_eq!(window(&shared, 40), Some((70, 2)));
     }
 }
