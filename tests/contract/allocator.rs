@@ -132,7 +132,10 @@ fn every_policy_keeps_every_byte_when_memory_is_tight<D: Full>(device: &D) {
     for (salt, config) in (1..).zip(policies()) {
         let allocator = CachingAllocator::new(device.clone(), config).unwrap();
         run(&allocator, &streams, salt, 500, Bytes::mib(200));
-        assert!(allocator.stats().num_alloc_retries > 0, "memory was not tight");
+        // Stitching gives nothing back to try again: it has divided handles and hurried blocks.
+        let (stats, stitching) = (allocator.stats(), allocator.stitching());
+        let tight = stats.num_alloc_retries > 0 || stitching.windows + stitching.pending_waits > 0;
+        assert!(tight, "memory was not tight");
     }
     device.release(ballast).unwrap();
 }

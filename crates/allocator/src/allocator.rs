@@ -17,7 +17,6 @@ use crate::error::Error;
 use crate::inspect::{Bookkeeping, Fragmentation};
 use crate::lock::Lock;
 use crate::oom::OutOfMemory;
-use crate::private::{PoolId, PoolOptions, PoolUse};
 use crate::request::Grant;
 use crate::state::State;
 use crate::stats::Stats;
@@ -333,45 +332,6 @@ impl<D: Device> CachingAllocator<D> {
     /// the lock.
     pub fn on_out_of_memory(&self, observer: impl Fn(&OutOfMemory) + Send + Sync + 'static) {
         self.observers.lock().push(Arc::new(observer));
-    }
-
-    /// Makes a private pool. Its maker holds it until [`release_pool`](Self::release_pool).
-    pub fn create_pool(&self, options: PoolOptions) -> PoolId {
-        self.state.lock().create_private(options)
-    }
-
-    /// Serves requests of the streams that `picks` chooses from the pool, until
-    /// [`end_pool`](Self::end_pool). This use holds the pool until it is released, too. Of several
-    /// pools that pick a stream, the one begun last serves it.
-    ///
-    /// `picks` runs under the lock and must use neither the allocator nor its allocations.
-    ///
-    /// # Errors
-    /// When there is no such pool, or its use has begun already.
-    pub fn begin_pool(
-        &self,
-        pool: PoolId,
-        purpose: PoolUse,
-        picks: impl Fn(StreamId) -> bool + Send + 'static,
-    ) -> Result<(), Error> {
-        self.state.lock().begin_private(pool, purpose, Box::new(picks))
-    }
-
-    /// Ends what [`begin_pool`](Self::begin_pool) began.
-    ///
-    /// # Errors
-    /// When its use has not begun.
-    pub fn end_pool(&self, pool: PoolId) -> Result<(), Error> {
-        self.state.lock().end_private(pool)
-    }
-
-    /// Releases one hold on the pool. Without any, its free memory goes back to the device when
-    /// the cache is emptied, and its allocations when they are freed.
-    ///
-    /// # Errors
-    /// When there is no such pool.
-    pub fn release_pool(&self, pool: PoolId) -> Result<(), Error> {
-        self.state.lock().release_private(pool)
     }
 
     /// Walks every invariant of the books; for tests and for reporting bugs.

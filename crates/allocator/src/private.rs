@@ -10,6 +10,7 @@ use freeboard_device::Device;
 use freeboard_units::StreamId;
 use serde::{Deserialize, Serialize};
 
+use crate::allocator::CachingAllocator;
 use crate::error::Error;
 use crate::policy::stitching::SHARED_POOLS;
 use crate::pool::Pool;
@@ -91,6 +92,48 @@ impl PrivatePool {
     /// Whether its free memory may go back to the device.
     pub(crate) const fn is_freeable(&self) -> bool {
         self.holders == 0
+    }
+}
+
+/// Private pools.
+impl<D: Device> CachingAllocator<D> {
+    /// Makes a private pool. Its maker holds it until [`release_pool`](Self::release_pool).
+    pub fn create_pool(&self, options: PoolOptions) -> PoolId {
+        self.state.lock().create_private(options)
+    }
+
+    /// Serves requests of the streams that `picks` chooses from the pool, until
+    /// [`end_pool`](Self::end_pool). This use holds the pool until it is released, too. Of several
+    /// pools that pick a stream, the one begun last serves it.
+    ///
+    /// `picks` runs under the lock and must use neither the allocator nor its allocations.
+    ///
+    /// # Errors
+    /// When there is no such pool, or its use has begun already.
+    pub fn begin_pool(
+        &self,
+        pool: PoolId,
+        purpose: PoolUse,
+        picks: impl Fn(StreamId) -> bool + Send + 'static,
+    ) -> Result<(), Error> {
+        self.state.lock().begin_private(pool, purpose, Box::new(picks))
+    }
+
+    /// Ends what [`begin_pool`](Self::begin_pool) began.
+    ///
+    /// # Errors
+    /// When its use has not begun.
+    pub fn end_pool(&self, pool: PoolId) -> Result<(), Error> {
+        self.state.lock().end_private(pool)
+    }
+
+    /// Releases one hold on the pool. Without any, its free memory goes back to the device when
+    /// the cache is emptied, and its allocations when they are freed.
+    ///
+    /// # Errors
+    /// When there is no such pool.
+    pub fn release_pool(&self, pool: PoolId) -> Result<(), Error> {
+        self.state.lock().release_private(pool)
     }
 }
 

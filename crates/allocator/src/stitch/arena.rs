@@ -126,7 +126,7 @@ impl<D: Device> State<D> {
             let empty = |range: &AddressRange| {
                 let free_of = |scar: &(AddressRange, _)| !scar.0.overlaps(*range);
                 let block = self.unmapped_at(pool, range.start());
-                block.filter(|&id| self.blocks[id].range() == *range).is_some()
+                block.is_some_and(|id| self.blocks[id].range() == *range)
                     && self.stitch.mappings.overlapping(*range).next().is_none()
                     && self.stitch.scars.iter().all(free_of)
             };

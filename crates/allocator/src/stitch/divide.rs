@@ -40,11 +40,11 @@ impl<D: Device> State<D> {
         self.held += kept;
         self.ledger.reserved_bytes.up(class, kept.as_i64());
         self.stitch.counts.divided += 1;
-        let lost = AddressRange::new(slot.range.start() + kept, slot.range.size() - kept);
-        if lost.size().is_zero() {
+        let rest = AddressRange::new(slot.range.start() + kept, slot.range.size() - kept);
+        if rest.size().is_zero() {
             return Ok(true);
         }
-        self.repaint(block, block, &[(lost, Coat::Unmapped)], range.start());
+        self.repaint(block, block, &[(rest, Coat::Unmapped)], range.start());
         Ok(false)
     }
 

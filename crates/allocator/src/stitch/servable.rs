@@ -36,8 +36,12 @@ impl<D: Device> State<D> {
             .map(|first| self.run_around(first, usable).range);
         let outside = |range: AddressRange| tail.is_none_or(|tail| !tail.overlaps(range));
         let whole = self.whole_handles(Thoroughness::Complete, usable);
-        let whole: Bytes =
-            whole.iter().map(|whole| whole.range).filter(|&r| outside(r)).map(|r| r.size()).sum();
+        let whole: Bytes = whole
+            .iter()
+            .map(|whole| whole.range)
+            .filter(|&r| outside(r))
+            .map(AddressRange::size)
+            .sum();
         tail.map_or(Bytes::ZERO, AddressRange::size) + whole
     }
 
