@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("device", &["units"]),
-    ("allocator", &["units", "device"]),
+    ("allocator", &["units", "device", "planning"]),
     ("device-cuda", &["units", "device"]),
     ("device-sim", &["units", "device"]),
     ("device-host", &["units", "device", "device-sim"]),

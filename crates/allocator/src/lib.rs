@@ -36,6 +36,7 @@ mod segment;
 mod servable;
 mod state;
 mod stats;
+mod steady;
 mod stitch;
 
 pub use allocation::{Allocation, Borrowed};
@@ -49,4 +50,5 @@ pub use inspect::{Bookkeeping, Fragmentation};
 pub use oom::{OutOfMemory, Place};
 pub use private::{PoolId, PoolOptions, PoolUse};
 pub use stats::{Stat, StatByPool, Stats};
+pub use steady::Planning;
 pub use stitch::Stitching;

@@ -246,8 +246,9 @@ impl<D: Device> State<D> {
                 }
             });
             match block.state {
-                BlockState::Allocated => place.allocated += block.size,
+                BlockState::Allocated | BlockState::Planned => place.allocated += block.size,
                 BlockState::Pending => place.pending += block.size,
+                BlockState::Plan => {}
                 BlockState::Free | BlockState::Unmapped => {
                     place.free += block.size;
                     place.largest_free = place.largest_free.max(block.size);

@@ -105,12 +105,15 @@ impl<D: Device> State<D> {
         if let Some(grant) = self.assemble(request, Thoroughness::Complete)? {
             return Ok(Some(grant));
         }
+        // What is set aside for a plan serves at once when it is needed elsewhere.
+        if self.disengage()
+            && let Some(grant) = self.serve_or_assemble(request)?
+        {
+            return Ok(Some(grant));
+        }
         // Too little is whole. What other streams have yet to finish with comes next, oldest first.
         while self.hurry(request)? {
-            if let Some(grant) = self.serve_closely(request)? {
-                return Ok(Some(grant));
-            }
-            if let Some(grant) = self.assemble(request, Thoroughness::Complete)? {
+            if let Some(grant) = self.serve_or_assemble(request)? {
                 return Ok(Some(grant));
             }
         }
@@ -127,6 +130,32 @@ impl<D: Device> State<D> {
             }
         }
         Ok(None)
+    }
+
+    fn serve_or_assemble(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+        match self.serve_closely(request)? {
+            None => self.assemble(request, Thoroughness::Complete),
+            found => Ok(found),
+        }
+    }
+
+    /// Memory for a plan: a block in no list. What is held grows at most a little beyond the
+    /// reserve target for it.
+    pub(crate) fn find_region(&mut self, request: &Request) -> Result<Option<BlockId>, Error> {
+        let list = self.pools[usize::from(request.pool)].list(request.stream);
+        let found = list.and_then(|list| list.at_least(Key::from_size(request.size)));
+        if let Some(Found { entry, .. }) = found {
+            let at = self.blocks[entry.block].address;
+            return self.take(entry.block, AddressRange::new(at, request.size));
+        }
+        let whole = self.whole_handles(Thoroughness::Quick, self.usable(request));
+        if let Some(block) = self.open_window(request, &whole)? {
+            return Ok(Some(block));
+        }
+        let mut means = self.means(Bytes::ZERO);
+        means.capacity =
+            means.capacity.min(self.stitch.policy.room_for_plans(means).max(self.held));
+        self.extend_with(request, &whole, means, false)
     }
 
     /// Serves a request from whole handles and new ones.

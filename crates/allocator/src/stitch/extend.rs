@@ -42,20 +42,33 @@ impl<D: Device> State<D> {
         request: &Request,
         whole: &[Whole],
     ) -> Result<Option<BlockId>, Error> {
+        let means = self.means(request.size);
+        self.extend_with(request, whole, means, true)
+    }
+
+    /// As [`State::extend`], with these means, and growing first only if told so.
+    pub(super) fn extend_with(
+        &mut self,
+        request: &Request,
+        whole: &[Whole],
+        mut means: Means,
+        may_prefer_growing: bool,
+    ) -> Result<Option<BlockId>, Error> {
         let pool = usize::from(request.pool);
         let Some(room) = pages(request.size) else { return Ok(None) };
         if !self.prepare_frontier(pool, room + SLACK)? {
             return Ok(None);
         }
-        let mut means = self.means(request.size);
-        let Some(extension) = self.plan_extension(request, whole, means) else { return Ok(None) };
+        let plan =
+            |state: &Self, means| state.plan_extension(request, whole, means, may_prefer_growing);
+        let Some(extension) = plan(self, means) else { return Ok(None) };
         match self.carry_out(request, &extension) {
             Err(Error::Device(DeviceError::OutOfMemory { .. })) => {}
             done => return done,
         }
         // The device has less than it seemed: others use it, too.
         means.capacity = means.capacity.min(self.held.saturating_add(self.device.info()?.free));
-        let Some(extension) = self.plan_extension(request, whole, means) else { return Ok(None) };
+        let Some(extension) = plan(self, means) else { return Ok(None) };
         match self.carry_out(request, &extension) {
             Err(Error::Device(DeviceError::OutOfMemory { .. })) => Ok(None),
             done => done,
@@ -68,6 +81,7 @@ impl<D: Device> State<D> {
         request: &Request,
         whole: &[Whole],
         means: Means,
+        may_prefer_growing: bool,
     ) -> Option<Extension> {
         let pool = usize::from(request.pool);
         let front = self.stitch.arenas[pool].frontier?.start();
@@ -81,7 +95,7 @@ impl<D: Device> State<D> {
         let base = tail.first().map_or(front, |&id| self.blocks[id].address);
         let needed = pages(request.size.saturating_sub(front.offset_from(base)))?;
         let (mut missing, mut stitched) = (needed, Vec::new());
-        if !self.stitch.policy.prefers_growing(means, missing) {
+        if !(may_prefer_growing && self.stitch.policy.prefers_growing(means, missing)) {
             let tail = AddressRange::new(base, front.offset_from(base));
             for whole in whole.iter().filter(|whole| !tail.overlaps(whole.range)) {
                 if missing.is_zero() {
@@ -215,6 +229,7 @@ impl<D: Device> State<D> {
             at = at + size;
         }
         self.count_extension(request, extension, taken);
+        self.steady.note_driver_call();
         self.put_to_sleep(request.class, &moves);
         let arena = &mut self.stitch.arenas[pool];
         arena.frontier =

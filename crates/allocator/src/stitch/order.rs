@@ -77,7 +77,7 @@ impl<D: Device> State<D> {
         Ok(())
     }
 
-    fn order_streams(&mut self, later: u16, earlier: u16) -> Result<(), DeviceError> {
+    pub(crate) fn order_streams(&mut self, later: u16, earlier: u16) -> Result<(), DeviceError> {
         let event = self.mark(earlier)?;
         let waited = self.device.stream_wait(self.streams.id(later), event);
         // The wait is for this mark, whatever the event marks next.
