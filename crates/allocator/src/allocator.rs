@@ -148,10 +148,10 @@ impl<D: Device> CachingAllocator<D> {
             self.state.slowly(&mut state, State::collect)?;
         }
         let request = state.request(asked, stream)?;
-        if state.steady.is_due() {
-            self.state.slowly(&mut state, State::settle);
-        }
         if turn == Turn::Due {
+            if state.steady.is_due() {
+                self.state.slowly(&mut state, State::settle);
+            }
             turn = match state.take_turn(&request) {
                 Ok(grant) => return Ok(grant),
                 Err(turn) => turn,

@@ -80,6 +80,9 @@ pub(crate) struct Steady {
     /// Recording goes on up to this serial number where steps are not marked.
     record_until: u64,
     look_at: u64,
+    /// The step as it was recognised.
+    plan: Option<Plan>,
+    /// Who follows it, or what of it has its place in the region.
     server: Option<Server>,
     region: Option<Region>,
     /// Whether the program marks its steps, and where in the plan they end.
@@ -114,6 +117,7 @@ impl Steady {
             recorder: None,
             record_until: 0,
             look_at: 0,
+            plan: None,
             server: None,
             region: None,
             is_marked: false,
@@ -334,6 +338,8 @@ impl<D: Device> State<D> {
         self.steady.counts.note_plan(&plan);
         self.steady.mark = self.steady.is_marked.then_some(position);
         self.steady.fruitless = 0;
+        self.steady.plan = Some(plan.clone());
+        self.steady.counts.plans += 1;
         self.steady.follow(plan, position);
         true
     }
@@ -365,9 +371,11 @@ impl<D: Device> State<D> {
             return;
         }
         // After a deviation the known step may come again.
-        let known = self.steady.take_server().zip(self.steady.mark);
-        if let Some((server, mark)) = known {
-            return self.steady.follow(server.plan().clone(), mark);
+        let is_known = self.steady.take_server().is_some();
+        if let (true, Some(plan), Some(mark)) =
+            (is_known, self.steady.plan.clone(), self.steady.mark)
+        {
+            return self.steady.follow(plan, mark);
         }
         self.steady.fruitless = (self.steady.fruitless + 1) % (4 * PATIENCE);
         match self.steady.phase {

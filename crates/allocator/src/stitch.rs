@@ -37,6 +37,7 @@ use crate::block::BlockId;
 use crate::config::Config;
 use crate::error::Error;
 use crate::free_list::{Found, Key};
+use crate::policy::placement::PAGE;
 use crate::policy::stitching::{Means, ROUND, SHARED_POOLS, StitchPolicy, TIGHT_HANDLE};
 use crate::request::{Grant, Request};
 use crate::state::State;
@@ -45,7 +46,7 @@ use arena::Arena;
 use mappings::Mappings;
 use order::Orders;
 pub use stats::Stitching;
-use survey::Thoroughness;
+use survey::{Thoroughness, Usable};
 
 /// What stitching keeps beside the blocks.
 #[derive(Debug)]
@@ -139,6 +140,16 @@ impl<D: Device> State<D> {
         }
     }
 
+    /// How large a region for a plan may be now.
+    pub(crate) fn room_for_region(&mut self) -> Bytes {
+        let means = self.means(Bytes::ZERO);
+        let most = means.capacity.min(self.stitch.policy.room_for_plans(means));
+        let room = most.saturating_sub(self.held).align_down(PAGE);
+        let reach = |state: &Self, pool| state.reach(pool, Usable::All);
+        // The size decides on the pool: what is out of reach of either is out of the question.
+        reach(self, 1).min(reach(self, 2)) + room
+    }
+
     /// Memory for a plan: a block in no list. What is held grows at most a little beyond the
     /// reserve target for it.
     pub(crate) fn find_region(&mut self, request: &Request) -> Result<Option<BlockId>, Error> {
@@ -192,7 +203,7 @@ impl<D: Device> State<D> {
     }
 
     /// What can be had, if `more` bytes come to life.
-    fn means(&mut self, more: Bytes) -> Means {
+    pub(crate) fn means(&mut self, more: Bytes) -> Means {
         let live = self.ledger.live_bytes();
         let peak = self.ledger.peak_live_bytes().max(live + more).max(self.stitch.most_live);
         self.stitch.most_live = peak;

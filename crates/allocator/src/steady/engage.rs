@@ -12,6 +12,9 @@ use crate::request::Request;
 use crate::state::State;
 use crate::stats::Class;
 
+/// Less than one part in this many of a plan's region is not worth having.
+const LEAST: u64 = 2;
+
 impl<D: Device> State<D> {
     /// Sets the region aside and begins to serve from it. Where memory is missing, or the device
     /// fails, the step is served as before.
@@ -23,12 +26,15 @@ impl<D: Device> State<D> {
         if self.steady.region.is_some() || !server.is_at_start() {
             return;
         }
-        let plan = server.plan().clone();
+        let Some(plan) = self.steady.plan.clone() else { return };
         match self.set_aside(&plan) {
-            Ok(Some(region)) => {
+            Ok(Some((plan, region))) => {
                 self.steady.counts.region_bytes = self.blocks[region.block].size;
+                self.steady.counts.note_plan(&plan);
                 self.steady.region = Some(region);
                 self.steady.setbacks = 0;
+                self.steady.follow(plan, 0);
+                self.steady.due = false;
                 if let Some(server) = &mut self.steady.server {
                     server.engage();
                 }
@@ -47,11 +53,17 @@ impl<D: Device> State<D> {
         debug_assert!(self.steady.phase == Phase::Following);
     }
 
-    /// Memory for a plan, ordered behind all earlier uses on every stream of the plan.
-    fn set_aside(&mut self, plan: &Plan) -> Result<Option<Region>, Error> {
-        let streams = streams(plan);
+    /// Memory for a plan, ordered behind all earlier uses on every stream of the plan; and what of
+    /// the plan has its place there.
+    fn set_aside(&mut self, all: &Plan) -> Result<Option<(Plan, Region)>, Error> {
+        let room = self.room_for_region();
+        let Some(plan) = all.within(room) else { return Ok(None) };
+        let streams = streams(&plan);
         let Some(&(_, first)) = streams.first() else { return Ok(None) };
         let size = plan.region();
+        if size.get() < all.region().get() / LEAST {
+            return Ok(None);
+        }
         let pool = StitchPolicy::pool(Class::Large as u16, size, self.stitch.round_mask);
         let request = Request { asked: size, size, class: Class::Large, pool, stream: first };
         let Some(block) = self.find_region(&request)? else { return Ok(None) };
@@ -66,8 +78,9 @@ impl<D: Device> State<D> {
         }
         let bands = streams.iter().map(|&(end, stream)| (start + end, stream)).collect();
         let pool = self.blocks[block].pool;
-        let places = entries(plan).map(|entry| self.add_place(plan, entry, start, pool)).collect();
-        Ok(Some(Region { block, places, bands }))
+        let places = entries(&plan).map(|entry| self.add_place(&plan, entry, start, pool));
+        let places = places.collect();
+        Ok(Some((plan, Region { block, places, bands })))
     }
 
     fn add_place(&mut self, plan: &Plan, entry: u32, start: Address, pool: u16) -> BlockId {

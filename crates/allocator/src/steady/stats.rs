@@ -17,6 +17,9 @@ pub struct Planning {
     pub plans: u64,
     /// Requests in the step planned last.
     pub requests: u64,
+    /// Requests of that step that are served as always: their blocks outlive the step, or there is
+    /// no room for them in the region.
+    pub elsewhere: u64,
     /// Bytes set aside for it now; zero while it is not being served from the plan.
     pub region_bytes: Bytes,
     /// The blocks of that step by how long they live.
@@ -36,7 +39,7 @@ pub struct Planning {
 
 impl Planning {
     pub(super) fn note_plan(&mut self, plan: &Plan) {
-        self.plans += 1;
+        self.elsewhere = plan.unplanned() as u64;
         self.requests = plan.len() as u64;
         self.lifetimes = plan.lifetimes();
     }

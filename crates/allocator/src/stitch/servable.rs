@@ -27,7 +27,7 @@ impl<D: Device> State<D> {
     }
 
     /// Free bytes that meet at a pool's frontier: its free tail, and whole handles from anywhere.
-    fn reach(&self, pool: usize, usable: Usable) -> Bytes {
+    pub(super) fn reach(&self, pool: usize, usable: Usable) -> Bytes {
         let front = self.stitch.arenas[pool].frontier.map(AddressRange::start);
         let hole = front.and_then(|front| self.unmapped_at(pool, front));
         let tail = hole
