@@ -175,13 +175,15 @@ impl Config {
     pub const fn with_expandable_segments(mut self, on: bool) -> Self {
         self.expandable_segments = on;
         self.stitching &= on;
+        self.planning &= on;
         self
     }
 
-    /// With or without stitching; with it, segments are expandable.
+    /// With or without stitching, and planning with it; with it, segments are expandable.
     #[must_use]
     pub const fn with_stitching(mut self, on: bool) -> Self {
         self.stitching = on;
+        self.planning = on;
         self.expandable_segments |= on;
         self
     }

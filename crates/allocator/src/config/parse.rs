@@ -8,8 +8,8 @@ use freeboard_units::Bytes;
 
 use super::{Config, ConfigError, ConfigWarning, Parsed, Reserve, Roundup};
 
-/// Every key of `PyTorch` 2.15, with the spellings for AMD devices.
-const KEYS: [&str; 22] = [
+/// Every key of `PyTorch` 2.15, with the spellings for AMD devices, and ours.
+const KEYS: [&str; 26] = [
     "backend",
     "expandable_segments",
     "expandable_segments_reserve",
@@ -28,9 +28,13 @@ const KEYS: [&str; 22] = [
     "pinned_use_background_threads",
     "pinned_use_cuda_host_register",
     "pinned_use_hip_host_register",
+    "planning",
     "release_lock_on_cudamalloc",
     "release_lock_on_hipmalloc",
     "roundup_power2_divisions",
+    "stitching",
+    "stitching_mapping_budget",
+    "stitching_reserve_target",
     "throw_on_cudamalloc_oom",
 ];
 
@@ -125,7 +129,10 @@ impl Reader {
         let pinned = &mut config.pinned;
         match setting.key.as_str() {
             "backend" => setting.backend()?,
-            "expandable_segments" => config.expandable_segments = setting.flag()?,
+            "expandable_segments" => {
+                let on = setting.flag()?;
+                self.config = self.config.clone().with_expandable_segments(on);
+            }
             "expandable_segments_reserve" => {
                 let reserve = self.reserve(setting, &setting.value);
                 self.config.expandable_segments_reserve = reserve;
@@ -155,6 +162,16 @@ impl Reader {
                 self.config = self.config.clone().with_memory_fraction(fraction)?;
             }
             "roundup_power2_divisions" => config.roundup = setting.roundup()?,
+            "stitching" => self.config = self.config.clone().with_stitching(setting.flag()?),
+            "stitching_mapping_budget" => {
+                let budget = self.number(setting)?;
+                self.config = self.config.clone().with_mapping_budget(budget)?;
+            }
+            "stitching_reserve_target" => {
+                let target = self.number(setting)?;
+                self.config = self.config.clone().with_reserve_target(target)?;
+            }
+            "planning" => config.planning = setting.flag()?,
             "throw_on_cudamalloc_oom" => config.throw_on_oom = setting.flag()?,
             "graph_capture_record_stream_reuse"
             | "release_lock_on_cudamalloc"
