@@ -4,6 +4,7 @@
 use freeboard_device::{Device, DeviceError, Handle};
 use freeboard_units::{Address, AddressRange, Bytes};
 
+use super::Found;
 use super::repaint::Coat;
 use super::survey::Whole;
 use crate::block::BlockId;
@@ -37,29 +38,24 @@ const SLACK: Bytes = Bytes::mib(128);
 
 impl<D: Device> State<D> {
     /// Serves a request from the frontier of its arena.
-    pub(super) fn extend(
-        &mut self,
-        request: &Request,
-        whole: &[Whole],
-    ) -> Result<Option<BlockId>, Error> {
+    pub(super) fn extend(&mut self, request: &Request, whole: &[Whole]) -> Result<Found, Error> {
         let pool = usize::from(request.pool);
-        let Some(room) = pages(request.size) else { return Ok(None) };
+        let Some(room) = pages(request.size) else { return Ok(Found::Nothing) };
         if !self.prepare_frontier(pool, room + SLACK)? {
-            return Ok(None);
+            return Ok(Found::Nothing);
         }
         let mut means = self.means(request.size);
-        let Some(extension) = self.plan_extension(request, whole, means) else { return Ok(None) };
-        match self.carry_out(request, &extension) {
-            Err(Error::Device(DeviceError::OutOfMemory { .. })) => {}
-            done => return done,
+        for _ in 0..2 {
+            let Some(extension) = self.plan_extension(request, whole, means) else { break };
+            match self.carry_out(request, &extension) {
+                Ok(made) => return Ok(self.enter_extension(request, &extension, made)),
+                Err(DeviceError::OutOfMemory { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // The device has less than it seemed: others use it, too.
+            means.capacity = means.capacity.min(self.held.saturating_add(self.device.info()?.free));
         }
-        // The device has less than it seemed: others use it, too.
-        means.capacity = means.capacity.min(self.held.saturating_add(self.device.info()?.free));
-        let Some(extension) = self.plan_extension(request, whole, means) else { return Ok(None) };
-        match self.carry_out(request, &extension) {
-            Err(Error::Device(DeviceError::OutOfMemory { .. })) => Ok(None),
-            done => done,
-        }
+        Ok(Found::Nothing)
     }
 
     /// What to map for a request; `None` where there is too little.
@@ -108,17 +104,17 @@ impl<D: Device> State<D> {
         (!extension.size().is_zero()).then_some(extension)
     }
 
-    /// Maps an extension and takes the request's bytes out of it. After an error nothing changed.
+    /// Maps an extension, which is still to be entered. After an error nothing changed.
     fn carry_out(
         &mut self,
         request: &Request,
         extension: &Extension,
-    ) -> Result<Option<BlockId>, Error> {
+    ) -> Result<Vec<Handle>, DeviceError> {
         self.order_blocks(request, extension.tail.iter().copied())?;
         self.order_sources(request, &extension.stitched)?;
         let made = self.create(&extension.new)?;
         self.map_extension(request, extension, &made)?;
-        self.enter_extension(request, extension, made)
+        Ok(made)
     }
 
     /// New handles, all or none.
@@ -126,14 +122,16 @@ impl<D: Device> State<D> {
         let mut made = Vec::with_capacity(sizes.len());
         for &size in sizes {
             match self.device.create(size) {
-                Ok(handle) => made.push(handle),
+                Ok(handle) => {
+                    self.stitch.counts.created += 1;
+                    made.push(handle);
+                }
                 Err(error) => {
                     self.release_handles(made);
                     return Err(error);
                 }
             }
         }
-        self.stitch.counts.created += made.len() as u64;
         Ok(made)
     }
 
@@ -194,13 +192,13 @@ impl<D: Device> State<D> {
         }
     }
 
-    /// Enters what has been mapped into the books.
+    /// Enters what has been mapped into the books, and takes the request's bytes out of it.
     fn enter_extension(
         &mut self,
         request: &Request,
         extension: &Extension,
         made: Vec<Handle>,
-    ) -> Result<Option<BlockId>, Error> {
+    ) -> Found {
         let (pool, size) = (usize::from(request.pool), extension.size());
         let mut at = extension.front;
         let mut moves = Vec::new();

@@ -31,4 +31,6 @@ mod random_programs;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod stitching;
+#[cfg(test)]
 mod threads;
