@@ -59,7 +59,7 @@ impl<D: Device> State<D> {
         let mine = Coat::Free { stream: request.stream, since: self.stitch.orders.tick };
         let mut coats: Vec<_> = woken.iter().map(|part| (part.range, mine)).collect();
         coats.push((range, mine));
-        let (first, last) = self.blocks_of(window, &woken);
+        let (first, last) = self.blocks_of(usize::from(request.pool), window, &woken);
         let block = self.repaint(first, last, &coats, range.start());
         self.stitch.counts.windows += 1;
         self.stitch.counts.woken_bytes += woken.iter().map(|part| part.range.size()).sum();
@@ -67,11 +67,10 @@ impl<D: Device> State<D> {
     }
 
     /// The first and the last block of a window whose sources are asleep.
-    fn blocks_of(&self, window: &[Part], woken: &[Part]) -> (BlockId, BlockId) {
+    fn blocks_of(&self, pool: usize, window: &[Part], woken: &[Part]) -> (BlockId, BlockId) {
         let (from, to) = (window[0], window[window.len() - 1]);
         // Putting handles to sleep makes blocks anew: they are found again from one that is woken.
         let Some(part) = woken.first() else { return (from.block, to.block) };
-        let pool = usize::from(self.blocks[part.block].pool);
         let anchor = self.unmapped_at(pool, part.range.start()).expect("a handle asleep here");
         let (mut first, mut last) = (anchor, anchor);
         while self.blocks[first].address > from.range.start() {

@@ -7,4 +7,5 @@
 mod watch;
 mod world;
 
+mod found;
 mod random;
