@@ -50,6 +50,11 @@ impl Piece {
         self.handle == other.handle && self.from < other.to && other.from < self.to
     }
 
+    /// The whole handle's addresses, `size` bytes, at the place where these bytes are.
+    pub(super) fn slot(&self, size: Bytes) -> AddressRange {
+        AddressRange::new(self.at - self.from, size)
+    }
+
     pub(super) fn addresses(&self) -> AddressRange {
         AddressRange::new(self.at, self.to - self.from)
     }

@@ -7,7 +7,7 @@ use freeboard_allocator::{Config, Error};
 use freeboard_device::{Handle, Memory};
 use freeboard_units::{Address, AddressRange, Bytes};
 
-use super::watch::{Piece, STREAMS, Watch};
+use super::watch::{Piece, Watch};
 use crate::common::{Allocator, Device, Held, lend_with_lag, stream};
 
 /// The unit of handles.
@@ -161,36 +161,35 @@ impl World {
         }
     }
 
-    /// Every handle that is mapped: its size, and where its live bytes are.
-    fn handles(&self) -> BTreeMap<Handle, (Bytes, Vec<AddressRange>)> {
+    /// Every handle that is mapped, and its size.
+    fn handles(&self) -> BTreeMap<Handle, Bytes> {
         let all = AddressRange::new(Address::new(0x3000_0000_0000), Bytes::gib(32 << 10));
-        let mut handles: BTreeMap<Handle, (Bytes, Vec<AddressRange>)> = BTreeMap::new();
-        for (range, handle) in self.device.mappings_in(all) {
-            handles.insert(handle, (range.size(), vec![]));
-        }
-        for live in &self.live {
-            for piece in self.watch.pieces(live.range()) {
-                let (_, used) = handles.get_mut(&piece.handle).expect("a mapped handle");
-                used.push(piece.addresses());
-            }
-        }
-        handles
+        let mappings = self.device.mappings_in(all).into_iter();
+        mappings.map(|(range, handle)| (handle, range.size())).collect()
     }
 
     /// Whether a request had to be refused: whole free handles and what the device and the limit
-    /// leave are too little, and so is every free stretch beside live bytes.
-    pub(super) fn justify(&self, bytes: Bytes) {
-        let handles = self.handles();
-        let held: Bytes = handles.values().map(|(size, _)| *size).sum();
-        let whole = handles.values().filter(|(_, used)| used.is_empty());
-        let whole: Bytes = whole.map(|(size, _)| *size).sum();
+    /// leave are too little, and so is every free stretch of handles with live bytes.
+    fn justify(&self, bytes: Bytes) {
+        let mut whole = self.handles();
+        let held: Bytes = whole.values().copied().sum();
+        // Where handles with live bytes are, and which bytes are live, by address.
+        let (mut slots, mut live) = (BTreeMap::new(), BTreeMap::new());
+        for piece in self.live.iter().flat_map(|live| &live.pieces) {
+            live.insert(piece.addresses().start(), piece.addresses().end());
+            if let Some(size) = whole.remove(&piece.handle) {
+                slots.insert(piece.slot(size).start(), piece.slot(size).end());
+            }
+        }
+        let whole: Bytes = whole.values().copied().sum();
         let free = self.device.info().expect("nothing fails").free;
         let room = free.min(self.allowed.saturating_sub(held)).align_down(PAGE);
-        let needed = bytes.align_up(PAGE);
         assert!(
-            needed > whole + room,
+            bytes.align_up(PAGE) > whole + room,
             "{bytes} were refused with {whole} in whole free handles and {room} of room"
         );
+        let stretch = longest_gap(&slots, &live);
+        assert!(bytes > stretch, "{bytes} were refused with a free stretch of {stretch}");
     }
 
     /// The allocator's own books are in order, the device agrees, and live memory has not moved.
@@ -224,4 +223,20 @@ impl World {
     }
 }
 
-const _: () = assert!(STREAMS == 4);
+/// The longest stretch of addresses, of neighbouring slots, without a live byte.
+fn longest_gap(slots: &BTreeMap<Address, Address>, live: &BTreeMap<Address, Address>) -> Bytes {
+    let (mut longest, mut from, mut to) = (Bytes::ZERO, Address::NULL, Address::NULL);
+    let mut live = live.iter().peekable();
+    for (&start, &end) in slots {
+        if start != to {
+            from = start;
+        }
+        to = end;
+        while let Some((&first, &last)) = live.next_if(|(first, _)| **first < end) {
+            longest = longest.max(first.offset_from(from));
+            from = last;
+        }
+        longest = longest.max(to.max(from).offset_from(from));
+    }
+    longest
+}
