@@ -7,5 +7,6 @@
 mod watch;
 mod world;
 
+mod bounds;
 mod found;
 mod random;
