@@ -92,8 +92,7 @@ impl<D: Device> State<D> {
         if kept.size().is_zero() {
             return Bytes::ZERO;
         }
-        self.stitch.counts.access_calls += 1;
-        if let Err(error) = self.device.set_access(kept) {
+        if let Err(error) = self.set_access(kept) {
             tracing::warn!(range = %kept, %error, "memory taken cannot be used");
             self.drop_mappings(made);
             return Bytes::ZERO;
@@ -107,8 +106,7 @@ impl<D: Device> State<D> {
     fn create_and_map(&mut self, range: AddressRange) -> Result<Handle, DeviceError> {
         let handle = self.device.create(range.size())?;
         self.stitch.counts.created += 1;
-        self.stitch.counts.map_calls += 1;
-        if let Err(error) = self.device.map(range, handle) {
+        if let Err(error) = self.map(range, handle) {
             self.release_handles([handle]);
             return Err(error);
         }
@@ -118,7 +116,7 @@ impl<D: Device> State<D> {
     /// Unmaps and releases what is in no book; a mapping that stays leaves a scar.
     fn drop_mappings(&mut self, made: Vec<(AddressRange, Handle)>) {
         for (range, handle) in made {
-            match self.device.unmap(range) {
+            match self.unmap(range) {
                 Ok(()) => self.release_handles([handle]),
                 Err(_) => self.stitch.scars.push((range, Some(handle))),
             }

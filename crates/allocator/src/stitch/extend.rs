@@ -151,7 +151,7 @@ impl<D: Device> State<D> {
         let (mut at, mut mapped, mut outcome) = (extension.front, Vec::new(), Ok(()));
         for &(handle, size) in &parts {
             let range = AddressRange::new(at, size);
-            outcome = self.device.map(range, handle);
+            outcome = self.map(range, handle);
             if outcome.is_err() {
                 break;
             }
@@ -159,7 +159,7 @@ impl<D: Device> State<D> {
             at = at + size;
         }
         let all = AddressRange::new(extension.front, extension.size());
-        outcome = outcome.and_then(|()| self.device.set_access(all));
+        outcome = outcome.and_then(|()| self.set_access(all));
         if outcome.is_err() {
             self.undo_mappings(usize::from(request.pool), mapped, made);
         }
@@ -170,7 +170,7 @@ impl<D: Device> State<D> {
     fn undo_mappings(&mut self, pool: usize, mapped: Vec<(AddressRange, Handle)>, made: &[Handle]) {
         let mut unused: Vec<Handle> = made.to_vec();
         for (range, handle) in mapped {
-            if let Err(error) = self.device.unmap(range) {
+            if let Err(error) = self.unmap(range) {
                 tracing::error!(%range, %error, "a mapping stays until the cache is emptied");
                 let is_new = unused.contains(&handle);
                 unused.retain(|other| *other != handle);
@@ -179,6 +179,24 @@ impl<D: Device> State<D> {
             }
         }
         self.release_handles(unused);
+    }
+
+    pub(super) fn map(&mut self, range: AddressRange, handle: Handle) -> Result<(), DeviceError> {
+        self.device.map(range, handle)?;
+        self.stitch.counts.map_calls += 1;
+        Ok(())
+    }
+
+    pub(super) fn unmap(&mut self, range: AddressRange) -> Result<(), DeviceError> {
+        self.device.unmap(range)?;
+        self.stitch.counts.unmap_calls += 1;
+        Ok(())
+    }
+
+    pub(super) fn set_access(&mut self, range: AddressRange) -> Result<(), DeviceError> {
+        self.device.set_access(range)?;
+        self.stitch.counts.access_calls += 1;
+        Ok(())
     }
 
     /// Releases handles that are mapped nowhere; what cannot be is tried again later.
@@ -236,8 +254,6 @@ impl<D: Device> State<D> {
         self.ledger.reserved_bytes.up(request.class, taken.as_i64());
         self.ledger.num_device_alloc += i64::from(!taken.is_zero());
         let counts = &mut self.stitch.counts;
-        counts.map_calls += (extension.stitched.len() + extension.new.len()) as u64;
-        counts.access_calls += 1;
         counts.extensions += 1;
         if !extension.stitched.is_empty() {
             counts.stitches += 1;

@@ -4,9 +4,11 @@
 //! `watch` knows which work comes before which, and which physical bytes every allocation has;
 //! `world` plays programs under its eyes and knows what could have been served.
 
+mod numbers;
 mod watch;
 mod world;
 
 mod bounds;
+mod faults;
 mod found;
 mod random;

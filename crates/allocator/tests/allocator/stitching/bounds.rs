@@ -3,40 +3,10 @@
 use freeboard_allocator::{Config, Stitching};
 use freeboard_units::Bytes;
 
-use super::watch::STREAMS;
-use super::world::{Op, World};
-use crate::common::MIB;
+use super::numbers::Random;
+use super::world::World;
 
 const CAPACITY_MIB: u64 = 512;
-
-/// Numbers that look random and are the same every time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn op(&mut self) -> Op {
-        let stream = self.below(STREAMS as u64);
-        let place = usize::try_from(self.below(1 << 20)).unwrap();
-        match self.below(100) {
-            0..46 => {
-                let most = [4096, MIB, 10 * MIB, 40 * MIB, 200 * MIB];
-                let most = most[[0, 1, 1, 2, 2, 2, 3, 3, 3, 4][self.below(10) as usize]];
-                let round = if self.below(4) == 0 { 8 * MIB } else { 1 };
-                Op::Allocate { bytes: (1 + self.below(most)).next_multiple_of(round), stream }
-            }
-            46..86 => Op::Free { place },
-            86..92 => Op::Use { place, stream },
-            92..99 => Op::Advance { ticks: self.below(4) },
-            _ => Op::Largest { stream },
-        }
-    }
-}
 
 /// Plays a long program and holds mappings and addresses against their bounds. What fell asleep
 /// lately may still be in use, if events are late, and stays beyond the budget: up to `slack`
@@ -44,7 +14,7 @@ impl Random {
 fn play(budget: u64, slack: u64, lag: u64, steps: usize) -> (World, Stitching) {
     let config = Config::default().with_mapping_budget(budget as f64).unwrap();
     let mut world = World::new(config, CAPACITY_MIB, lag);
-    let mut random = Random(42);
+    let mut random = Random::new(42);
     let mut before = Stitching::default();
     for step in 0..steps {
         world.step(random.op()).unwrap();

@@ -35,13 +35,17 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn configs() -> impl Strategy<Value = Config> {
+pub(super) fn configs() -> impl Strategy<Value = Config> {
     let targets = prop::sample::select(vec![0.0, 1.0, 1.0, 1.2]);
     let budgets = prop::sample::select(vec![1.0, 1.5, 4.0]);
     (targets, budgets).prop_map(|(target, budget)| {
         let config = Config::default().with_reserve_target(target).expect("good");
         config.with_mapping_budget(budget).expect("good")
     })
+}
+
+pub(super) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    vec(op(), 1..most)
 }
 
 proptest! {
@@ -52,7 +56,7 @@ proptest! {
         config in configs(),
         capacity in prop::sample::select(vec![64_u64, 90, 128, 200, 512, 1024, 4096]),
         lag in prop::sample::select(vec![0_u64, 3, 20, 1_000_000]),
-        ops in vec(op(), 1..160),
+        ops in ops(160),
     ) {
         let mut world = World::new(config, capacity, lag);
         for &op in &ops {
