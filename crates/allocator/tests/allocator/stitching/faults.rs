@@ -53,12 +53,14 @@ fn program(seed: u64, steps: usize) -> Vec<Op> {
 /// Late events, several streams, little memory, few mappings: all rungs of the ladder.
 #[test]
 fn on_every_rung_at_the_limit() {
-    let mut all = Stitching::default();
-    for (seed, capacity, budget) in [(1, 96, 1.0), (2, 128, 1.5), (3, 200, 4.0)] {
-        let config = Config::default().with_mapping_budget(budget).unwrap();
-        let ops = program(seed, 70);
-        let seen = fail_each_call(|| World::new(config.clone(), capacity, 3), &ops);
-        println!("{seed} {seen:?}");
+    for (seed, capacity, lag) in [(253, 128, 1), (227, 128, 2), (152, 200, 3)] {
+        let config = Config::default().with_mapping_budget(1.0).unwrap();
+        let seen = fail_each_call(|| World::new(config.clone(), capacity, lag), &program(seed, 65));
+        let trimmed = seen.unmap_calls.saturating_sub(seen.divided * 2);
+        let woken = seen.woken_bytes.get();
+        let rungs = [seen.windows, woken, seen.stitches, seen.divided, trimmed];
+        assert!(rungs.iter().all(|&count| count > 0), "{seen:?}");
+        assert!(seen.stream_waits > 0 && seen.pending_waits > 0, "{seen:?}");
     }
 }
 

@@ -79,7 +79,16 @@ impl World {
         let (device, allocator) = lend_with_lag(config, capacity_mib, lag);
         let watch = Watch::new(&device, lag);
         let capacity = Bytes::mib(capacity_mib);
-        Self { device, allocator, watch, capacity, allowed: capacity, live: vec![], refused: 0, faulty: false }
+        Self {
+            device,
+            allocator,
+            watch,
+            capacity,
+            allowed: capacity,
+            live: vec![],
+            refused: 0,
+            faulty: false,
+        }
     }
 
     /// Does one step; a refusal must be justified. After an error it can be done again.
@@ -130,7 +139,8 @@ impl World {
             self.verify();
             match done {
                 Ok(()) => return,
-                Err(Error::Device(_) | Error::OutOfMemory(_)) if self.device.faults_hit() > hit => {}
+                Err(Error::Device(_) | Error::OutOfMemory(_)) if self.device.faults_hit() > hit => {
+                }
                 Err(error) => panic!("{op:?}: {error}"),
             }
         }
