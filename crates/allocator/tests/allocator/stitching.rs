@@ -12,3 +12,4 @@ mod bounds;
 mod faults;
 mod found;
 mod random;
+mod streams;
