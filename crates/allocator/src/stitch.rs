@@ -23,6 +23,7 @@ mod extend;
 mod give_back;
 mod mappings;
 mod order;
+mod region;
 mod repaint;
 mod servable;
 mod stats;
@@ -36,8 +37,7 @@ use freeboard_units::{AddressRange, Bytes};
 use crate::block::BlockId;
 use crate::config::Config;
 use crate::error::Error;
-use crate::free_list::{Found, Key};
-use crate::policy::placement::PAGE;
+use crate::free_list::{self, Key};
 use crate::policy::stitching::{Means, ROUND, SHARED_POOLS, StitchPolicy, TIGHT_HANDLE};
 use crate::request::{Grant, Request};
 use crate::state::State;
@@ -46,7 +46,7 @@ use arena::Arena;
 use mappings::Mappings;
 use order::Orders;
 pub use stats::Stitching;
-use survey::{Thoroughness, Usable};
+use survey::Thoroughness;
 
 /// What stitching keeps beside the blocks.
 #[derive(Debug)]
@@ -88,6 +88,17 @@ impl Stitch {
     }
 }
 
+/// What came of a rung.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// A block that is in no list.
+    Block(BlockId),
+    /// There is too little.
+    Nothing,
+    /// A handle was divided and its memory not to be had again: surveys made before are void.
+    Lost,
+}
+
 impl<D: Device> State<D> {
     /// Whether a pool's memory is stitched.
     pub(crate) fn is_stitched(&self, pool: usize) -> bool {
@@ -126,7 +137,7 @@ impl<D: Device> State<D> {
                 return Ok(Some(grant));
             }
             let whole = self.whole_handles(Thoroughness::Complete, self.usable(request));
-            if let Some(block) = self.open_window(&elsewhere, &whole)? {
+            if let Found::Block(block) = self.open_window(&elsewhere, &whole)? {
                 return Ok(Some(self.finish(&elsewhere, block)));
             }
         }
@@ -140,47 +151,25 @@ impl<D: Device> State<D> {
         }
     }
 
-    /// How large a region for a plan may be now.
-    pub(crate) fn room_for_region(&mut self) -> Bytes {
-        let means = self.means(Bytes::ZERO);
-        let most = means.capacity.min(self.stitch.policy.room_for_plans(means));
-        let room = most.saturating_sub(self.held).align_down(PAGE);
-        let reach = |state: &Self, pool| state.reach(pool, Usable::All);
-        // The size decides on the pool: what is out of reach of either is out of the question.
-        reach(self, 1).min(reach(self, 2)) + room
-    }
-
-    /// Memory for a plan: a block in no list. What is held grows at most a little beyond the
-    /// reserve target for it.
-    pub(crate) fn find_region(&mut self, request: &Request) -> Result<Option<BlockId>, Error> {
-        let list = self.pools[usize::from(request.pool)].list(request.stream);
-        let found = list.and_then(|list| list.at_least(Key::from_size(request.size)));
-        if let Some(Found { entry, .. }) = found {
-            let at = self.blocks[entry.block].address;
-            return self.take(entry.block, AddressRange::new(at, request.size));
-        }
-        let whole = self.whole_handles(Thoroughness::Quick, self.usable(request));
-        if let Some(block) = self.open_window(request, &whole)? {
-            return Ok(Some(block));
-        }
-        let mut means = self.means(Bytes::ZERO);
-        means.capacity =
-            means.capacity.min(self.stitch.policy.room_for_plans(means).max(self.held));
-        self.extend_with(request, &whole, means, false)
-    }
-
     /// Serves a request from whole handles and new ones.
     fn assemble(
         &mut self,
         request: &Request,
         thoroughness: Thoroughness,
     ) -> Result<Option<Grant>, Error> {
-        let whole = self.whole_handles(thoroughness, self.usable(request));
-        let block = match self.open_window(request, &whole)? {
-            None => self.extend(request, &whole)?,
-            found => found,
-        };
-        Ok(block.map(|block| self.finish(request, block)))
+        loop {
+            let whole = self.whole_handles(thoroughness, self.usable(request));
+            let found = match self.open_window(request, &whole)? {
+                Found::Nothing => self.extend(request, &whole)?,
+                found => found,
+            };
+            match found {
+                Found::Block(block) => return Ok(Some(self.finish(request, block))),
+                Found::Nothing => return Ok(None),
+                // Not for ever: every loss is one of memory.
+                Found::Lost => {}
+            }
+        }
     }
 
     /// Best fit near the limit: a free block of the stream, whose handles are looked at before it
@@ -188,22 +177,23 @@ impl<D: Device> State<D> {
     pub(crate) fn serve_closely(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
         let list = self.pools[usize::from(request.pool)].list(request.stream);
         let found = list.and_then(|list| list.at_least(Key::from_size(request.size)));
-        let Some(Found { entry, .. }) = found else { return Ok(None) };
+        let Some(free_list::Found { entry, .. }) = found else { return Ok(None) };
         let at = self.blocks[entry.block].address;
-        let taken = self.take(entry.block, AddressRange::new(at, request.size))?;
-        Ok(taken.map(|block| self.finish(request, block)))
+        let taken = self.take(entry.block, AddressRange::new(at, request.size));
+        let Found::Block(block) = taken else { return Ok(None) };
+        Ok(Some(self.finish(request, block)))
     }
 
-    /// Takes a range of a free block out of all lists; `None` when the block lost memory meanwhile.
-    fn take(&mut self, block: BlockId, range: AddressRange) -> Result<Option<BlockId>, Error> {
-        if self.divide(block, range.end())? {
-            return Ok(Some(self.cut_out(block, range)));
+    /// Takes a range of a free block out of all lists.
+    fn take(&mut self, block: BlockId, range: AddressRange) -> Found {
+        if self.divide(block, range.end()) {
+            return Found::Block(self.cut_out(block, range));
         }
-        Ok(None)
+        Found::Lost
     }
 
     /// What can be had, if `more` bytes come to life.
-    pub(crate) fn means(&mut self, more: Bytes) -> Means {
+    fn means(&mut self, more: Bytes) -> Means {
         let live = self.ledger.live_bytes();
         let peak = self.ledger.peak_live_bytes().max(live + more).max(self.stitch.most_live);
         self.stitch.most_live = peak;

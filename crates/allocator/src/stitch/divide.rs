@@ -11,7 +11,6 @@ use freeboard_units::{Address, AddressRange, Bytes};
 use super::mappings::Slot;
 use super::repaint::Coat;
 use crate::block::BlockId;
-use crate::error::Error;
 use crate::policy::placement::PAGE;
 use crate::policy::stitching::TIGHT_HANDLE;
 use crate::state::State;
@@ -20,21 +19,25 @@ use crate::stats::Class;
 impl<D: Device> State<D> {
     /// Divides the handle that `end`, inside a free block, would cut. `false`: the device did not
     /// give the memory back that it had just taken, and the block has lost it.
-    pub(super) fn divide(&mut self, block: BlockId, end: Address) -> Result<bool, Error> {
+    pub(super) fn divide(&mut self, block: BlockId, end: Address) -> bool {
         if self.stitch.uncut == Bytes::MAX {
-            return Ok(true);
+            return true;
         }
         let range = self.blocks[block].range();
         let last = AddressRange::new(end - Bytes::new(1), Bytes::new(1));
-        let Some(slot) = self.stitch.mappings.overlapping(last).next() else { return Ok(true) };
+        let Some(slot) = self.stitch.mappings.overlapping(last).next() else { return true };
         let used = end.offset_from(slot.range.start()).align_up(PAGE);
         let worth = slot.range.size() > TIGHT_HANDLE && used < slot.range.size();
         if !worth || !slot.is_awake || !range.covers(slot.range) {
-            return Ok(true);
+            return true;
         }
         let class = self.class_of_block(block);
-        if !self.is_quiet(self.blocks[block].free_since)? || !self.dismantle(slot, class) {
-            return Ok(true);
+        let quiet = self.is_quiet(self.blocks[block].free_since).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a handle is not divided");
+            false
+        });
+        if !quiet || !self.dismantle(slot, class) {
+            return true;
         }
         let kept = self.rebuild(slot.range, used);
         self.held += kept;
@@ -42,10 +45,10 @@ impl<D: Device> State<D> {
         self.stitch.counts.divided += 1;
         let rest = AddressRange::new(slot.range.start() + kept, slot.range.size() - kept);
         if rest.size().is_zero() {
-            return Ok(true);
+            return true;
         }
         self.repaint(block, block, &[(rest, Coat::Unmapped)], range.start());
-        Ok(false)
+        false
     }
 
     /// Whether a block counts as small or large.
@@ -89,8 +92,7 @@ impl<D: Device> State<D> {
         if kept.size().is_zero() {
             return Bytes::ZERO;
         }
-        self.stitch.counts.access_calls += 1;
-        if let Err(error) = self.device.set_access(kept) {
+        if let Err(error) = self.set_access(kept) {
             tracing::warn!(range = %kept, %error, "memory taken cannot be used");
             self.drop_mappings(made);
             return Bytes::ZERO;
@@ -104,8 +106,7 @@ impl<D: Device> State<D> {
     fn create_and_map(&mut self, range: AddressRange) -> Result<Handle, DeviceError> {
         let handle = self.device.create(range.size())?;
         self.stitch.counts.created += 1;
-        self.stitch.counts.map_calls += 1;
-        if let Err(error) = self.device.map(range, handle) {
+        if let Err(error) = self.map(range, handle) {
             self.release_handles([handle]);
             return Err(error);
         }
@@ -115,7 +116,7 @@ impl<D: Device> State<D> {
     /// Unmaps and releases what is in no book; a mapping that stays leaves a scar.
     fn drop_mappings(&mut self, made: Vec<(AddressRange, Handle)>) {
         for (range, handle) in made {
-            match self.device.unmap(range) {
+            match self.unmap(range) {
                 Ok(()) => self.release_handles([handle]),
                 Err(_) => self.stitch.scars.push((range, Some(handle))),
             }

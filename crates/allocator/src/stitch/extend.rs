@@ -4,6 +4,7 @@
 use freeboard_device::{Device, DeviceError, Handle};
 use freeboard_units::{Address, AddressRange, Bytes};
 
+use super::Found;
 use super::repaint::Coat;
 use super::survey::Whole;
 use crate::block::BlockId;
@@ -37,42 +38,37 @@ const SLACK: Bytes = Bytes::mib(128);
 
 impl<D: Device> State<D> {
     /// Serves a request from the frontier of its arena.
-    pub(super) fn extend(
-        &mut self,
-        request: &Request,
-        whole: &[Whole],
-    ) -> Result<Option<BlockId>, Error> {
+    pub(super) fn extend(&mut self, request: &Request, whole: &[Whole]) -> Result<Found, Error> {
         let means = self.means(request.size);
-        self.extend_with(request, whole, means, true)
+        self.extend_within(request, whole, means, true)
     }
 
-    /// As [`State::extend`], with these means, and growing first only if told so.
-    pub(super) fn extend_with(
+    /// As [`State::extend`], with these means, and taking memory from the device first, where that
+    /// is cheap, only if told so.
+    pub(super) fn extend_within(
         &mut self,
         request: &Request,
         whole: &[Whole],
         mut means: Means,
-        may_prefer_growing: bool,
-    ) -> Result<Option<BlockId>, Error> {
+        may_take_first: bool,
+    ) -> Result<Found, Error> {
         let pool = usize::from(request.pool);
-        let Some(room) = pages(request.size) else { return Ok(None) };
+        let Some(room) = pages(request.size) else { return Ok(Found::Nothing) };
         if !self.prepare_frontier(pool, room + SLACK)? {
-            return Ok(None);
+            return Ok(Found::Nothing);
         }
-        let plan =
-            |state: &Self, means| state.plan_extension(request, whole, means, may_prefer_growing);
-        let Some(extension) = plan(self, means) else { return Ok(None) };
-        match self.carry_out(request, &extension) {
-            Err(Error::Device(DeviceError::OutOfMemory { .. })) => {}
-            done => return done,
+        for _ in 0..2 {
+            let extension = self.plan_extension(request, whole, means, may_take_first);
+            let Some(extension) = extension else { break };
+            match self.carry_out(request, &extension) {
+                Ok(made) => return Ok(self.enter_extension(request, &extension, made)),
+                Err(DeviceError::OutOfMemory { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // The device has less than it seemed: others use it, too.
+            means.capacity = means.capacity.min(self.held.saturating_add(self.device.info()?.free));
         }
-        // The device has less than it seemed: others use it, too.
-        means.capacity = means.capacity.min(self.held.saturating_add(self.device.info()?.free));
-        let Some(extension) = plan(self, means) else { return Ok(None) };
-        match self.carry_out(request, &extension) {
-            Err(Error::Device(DeviceError::OutOfMemory { .. })) => Ok(None),
-            done => done,
-        }
+        Ok(Found::Nothing)
     }
 
     /// What to map for a request; `None` where there is too little.
@@ -81,7 +77,7 @@ impl<D: Device> State<D> {
         request: &Request,
         whole: &[Whole],
         means: Means,
-        may_prefer_growing: bool,
+        may_take_first: bool,
     ) -> Option<Extension> {
         let pool = usize::from(request.pool);
         let front = self.stitch.arenas[pool].frontier?.start();
@@ -95,7 +91,7 @@ impl<D: Device> State<D> {
         let base = tail.first().map_or(front, |&id| self.blocks[id].address);
         let needed = pages(request.size.saturating_sub(front.offset_from(base)))?;
         let (mut missing, mut stitched) = (needed, Vec::new());
-        if !(may_prefer_growing && self.stitch.policy.prefers_growing(means, missing)) {
+        if !(may_take_first && self.stitch.policy.prefers_growing(means, missing)) {
             let tail = AddressRange::new(base, front.offset_from(base));
             for whole in whole.iter().filter(|whole| !tail.overlaps(whole.range)) {
                 if missing.is_zero() {
@@ -122,17 +118,17 @@ impl<D: Device> State<D> {
         (!extension.size().is_zero()).then_some(extension)
     }
 
-    /// Maps an extension and takes the request's bytes out of it. After an error nothing changed.
+    /// Maps an extension, which is still to be entered. After an error nothing changed.
     fn carry_out(
         &mut self,
         request: &Request,
         extension: &Extension,
-    ) -> Result<Option<BlockId>, Error> {
+    ) -> Result<Vec<Handle>, DeviceError> {
         self.order_blocks(request, extension.tail.iter().copied())?;
         self.order_sources(request, &extension.stitched)?;
         let made = self.create(&extension.new)?;
         self.map_extension(request, extension, &made)?;
-        self.enter_extension(request, extension, made)
+        Ok(made)
     }
 
     /// New handles, all or none.
@@ -140,14 +136,16 @@ impl<D: Device> State<D> {
         let mut made = Vec::with_capacity(sizes.len());
         for &size in sizes {
             match self.device.create(size) {
-                Ok(handle) => made.push(handle),
+                Ok(handle) => {
+                    self.stitch.counts.created += 1;
+                    made.push(handle);
+                }
                 Err(error) => {
                     self.release_handles(made);
                     return Err(error);
                 }
             }
         }
-        self.stitch.counts.created += made.len() as u64;
         Ok(made)
     }
 
@@ -167,7 +165,7 @@ impl<D: Device> State<D> {
         let (mut at, mut mapped, mut outcome) = (extension.front, Vec::new(), Ok(()));
         for &(handle, size) in &parts {
             let range = AddressRange::new(at, size);
-            outcome = self.device.map(range, handle);
+            outcome = self.map(range, handle);
             if outcome.is_err() {
                 break;
             }
@@ -175,7 +173,7 @@ impl<D: Device> State<D> {
             at = at + size;
         }
         let all = AddressRange::new(extension.front, extension.size());
-        outcome = outcome.and_then(|()| self.device.set_access(all));
+        outcome = outcome.and_then(|()| self.set_access(all));
         if outcome.is_err() {
             self.undo_mappings(usize::from(request.pool), mapped, made);
         }
@@ -186,7 +184,7 @@ impl<D: Device> State<D> {
     fn undo_mappings(&mut self, pool: usize, mapped: Vec<(AddressRange, Handle)>, made: &[Handle]) {
         let mut unused: Vec<Handle> = made.to_vec();
         for (range, handle) in mapped {
-            if let Err(error) = self.device.unmap(range) {
+            if let Err(error) = self.unmap(range) {
                 tracing::error!(%range, %error, "a mapping stays until the cache is emptied");
                 let is_new = unused.contains(&handle);
                 unused.retain(|other| *other != handle);
@@ -195,6 +193,24 @@ impl<D: Device> State<D> {
             }
         }
         self.release_handles(unused);
+    }
+
+    pub(super) fn map(&mut self, range: AddressRange, handle: Handle) -> Result<(), DeviceError> {
+        self.device.map(range, handle)?;
+        self.stitch.counts.map_calls += 1;
+        Ok(())
+    }
+
+    pub(super) fn unmap(&mut self, range: AddressRange) -> Result<(), DeviceError> {
+        self.device.unmap(range)?;
+        self.stitch.counts.unmap_calls += 1;
+        Ok(())
+    }
+
+    pub(super) fn set_access(&mut self, range: AddressRange) -> Result<(), DeviceError> {
+        self.device.set_access(range)?;
+        self.stitch.counts.access_calls += 1;
+        Ok(())
     }
 
     /// Releases handles that are mapped nowhere; what cannot be is tried again later.
@@ -208,13 +224,13 @@ impl<D: Device> State<D> {
         }
     }
 
-    /// Enters what has been mapped into the books.
+    /// Enters what has been mapped into the books, and takes the request's bytes out of it.
     fn enter_extension(
         &mut self,
         request: &Request,
         extension: &Extension,
         made: Vec<Handle>,
-    ) -> Result<Option<BlockId>, Error> {
+    ) -> Found {
         let (pool, size) = (usize::from(request.pool), extension.size());
         let mut at = extension.front;
         let mut moves = Vec::new();
@@ -253,8 +269,6 @@ impl<D: Device> State<D> {
         self.ledger.reserved_bytes.up(request.class, taken.as_i64());
         self.ledger.num_device_alloc += i64::from(!taken.is_zero());
         let counts = &mut self.stitch.counts;
-        counts.map_calls += (extension.stitched.len() + extension.new.len()) as u64;
-        counts.access_calls += 1;
         counts.extensions += 1;
         if !extension.stitched.is_empty() {
             counts.stitches += 1;

@@ -54,7 +54,7 @@ impl<D: Device> State<D> {
     /// Undoes the mappings that could not be undone when their request failed.
     fn heal_scars(&mut self) -> Result<(), Error> {
         while let Some((range, handle)) = self.stitch.scars.last().copied() {
-            self.device.unmap(range)?;
+            self.unmap(range)?;
             self.stitch.scars.pop();
             self.release_handles(handle);
         }

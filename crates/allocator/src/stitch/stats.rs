@@ -22,11 +22,11 @@ pub struct Stitching {
     pub created: u64,
     /// Handles given back.
     pub released: u64,
-    /// Calls of `cuMemMap`.
+    /// Calls of `cuMemMap` that succeeded.
     pub map_calls: u64,
-    /// Calls of `cuMemUnmap`.
+    /// Calls of `cuMemUnmap` that succeeded.
     pub unmap_calls: u64,
-    /// Calls of `cuMemSetAccess`.
+    /// Calls of `cuMemSetAccess` that succeeded.
     pub access_calls: u64,
     /// Requests that extended a frontier.
     pub extensions: u64,

@@ -1,7 +1,7 @@
 //! Mappings are kept for reuse, within a budget; the longest asleep go first.
 
 use freeboard_device::{Device, DeviceError};
-use freeboard_units::Address;
+use freeboard_units::{Address, AddressRange};
 
 use super::mappings::Number;
 use crate::state::State;
@@ -36,8 +36,7 @@ impl<D: Device> State<D> {
     /// Unmaps one slot.
     pub(super) fn unmap_slot(&mut self, number: Number, at: Address) -> Result<(), DeviceError> {
         let size = self.stitch.mappings.get(number).size;
-        self.device.unmap(freeboard_units::AddressRange::new(at, size))?;
-        self.stitch.counts.unmap_calls += 1;
+        self.unmap(AddressRange::new(at, size))?;
         self.stitch.mappings.remove_slot(at);
         Ok(())
     }

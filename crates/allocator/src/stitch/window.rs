@@ -1,8 +1,9 @@
 //! The window: a stretch of slots that is free once some handles wake there. Bookkeeping only.
 
-use freeboard_device::Device;
+use freeboard_device::{Device, DeviceError};
 use freeboard_units::{Address, AddressRange, Bytes};
 
+use super::Found;
 use super::mappings::Number;
 use super::repaint::Coat;
 use super::survey::{Usable, Whole};
@@ -31,13 +32,13 @@ impl<D: Device> State<D> {
         &mut self,
         request: &Request,
         whole: &[Whole],
-    ) -> Result<Option<BlockId>, Error> {
+    ) -> Result<Found, Error> {
         if whole.is_empty() && self.streams.count() == 1 {
-            return Ok(None); // best fit has seen all there is
+            return Ok(Found::Nothing); // best fit has seen all there is
         }
         let parts = self.parts(usize::from(request.pool), whole, self.usable(request));
         let Some(window) = best(&parts, request.size, self.stitch.mappings.numbers()) else {
-            return Ok(None);
+            return Ok(Found::Nothing);
         };
         let woken: Vec<Part> = window.iter().copied().filter(|part| part.wakes).collect();
         let wakes = |whole: &&Whole| woken.iter().any(|part| part.number == whole.number);
@@ -58,19 +59,18 @@ impl<D: Device> State<D> {
         let mine = Coat::Free { stream: request.stream, since: self.stitch.orders.tick };
         let mut coats: Vec<_> = woken.iter().map(|part| (part.range, mine)).collect();
         coats.push((range, mine));
-        let (first, last) = self.blocks_of(window, &woken);
+        let (first, last) = self.blocks_of(usize::from(request.pool), window, &woken);
         let block = self.repaint(first, last, &coats, range.start());
         self.stitch.counts.windows += 1;
         self.stitch.counts.woken_bytes += woken.iter().map(|part| part.range.size()).sum();
-        self.take(block, range)
+        Ok(self.take(block, range))
     }
 
     /// The first and the last block of a window whose sources are asleep.
-    fn blocks_of(&self, window: &[Part], woken: &[Part]) -> (BlockId, BlockId) {
+    fn blocks_of(&self, pool: usize, window: &[Part], woken: &[Part]) -> (BlockId, BlockId) {
         let (from, to) = (window[0], window[window.len() - 1]);
         // Putting handles to sleep makes blocks anew: they are found again from one that is woken.
         let Some(part) = woken.first() else { return (from.block, to.block) };
-        let pool = usize::from(self.blocks[part.block].pool);
         let anchor = self.unmapped_at(pool, part.range.start()).expect("a handle asleep here");
         let (mut first, mut last) = (anchor, anchor);
         while self.blocks[first].address > from.range.start() {
@@ -87,7 +87,7 @@ impl<D: Device> State<D> {
         &mut self,
         request: &Request,
         sources: &[Whole],
-    ) -> Result<(), Error> {
+    ) -> Result<(), DeviceError> {
         for source in sources {
             let blocks: Vec<BlockId> = self
                 .between(source.run.first, source.run.last)

@@ -32,4 +32,6 @@ mod random_programs;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod stitching;
+#[cfg(test)]
 mod threads;

@@ -1,0 +1,112 @@
+//! A driver call that fails, whichever it is, costs nobody a byte: what is live stays as it is, the
+//! same request works the next time, and everything is given back in the end.
+
+use freeboard_allocator::{Config, Stitching};
+use freeboard_device_sim::{Call, Fault, FaultPlan};
+use proptest::prelude::*;
+
+use super::numbers::Random;
+use super::random::{configs, ops};
+use super::world::{Op, World};
+
+fn driver_error() -> Fault {
+    Fault::Driver { code: 700, message: "an illegal memory access was encountered".to_owned() }
+}
+
+/// Plays a program on a device that fails by this plan, which comes true at most once. How often it
+/// did, and what stitching has done.
+fn play(mut world: World, ops: &[Op], plan: FaultPlan) -> (u64, Stitching) {
+    world.faulty = true;
+    world.device.set_faults(plan);
+    for &op in ops {
+        world.insist(op);
+    }
+    let (hit, seen) = (world.device.faults_hit(), world.allocator.stitching());
+    world.device.clear_faults();
+    world.insist(Op::EmptyCache);
+    world.faulty = false;
+    world.finish();
+    (hit, seen)
+}
+
+/// Fails every call of a program in turn, with both kinds of failure. What it does without one.
+fn fail_each_call(world: impl Fn() -> World, ops: &[Op]) -> Stitching {
+    let mut seen = Stitching::default();
+    for fault in [driver_error(), Fault::OutOfMemory] {
+        for n in 1.. {
+            let (hit, done) = play(world(), ops, FaultPlan::nth_call(n, fault.clone()));
+            if hit == 0 {
+                assert!(n > 100, "the program is too poor to show anything");
+                seen = done;
+                break;
+            }
+        }
+    }
+    seen
+}
+
+fn program(seed: u64, steps: usize) -> Vec<Op> {
+    let mut random = Random::new(seed);
+    (0..steps).map(|_| random.op()).collect()
+}
+
+/// Late events, several streams, little memory, few mappings: all rungs of the ladder.
+#[test]
+fn on_every_rung_at_the_limit() {
+    for (seed, capacity, lag) in [(253, 128, 1), (227, 128, 2), (152, 200, 3)] {
+        let config = Config::default().with_mapping_budget(1.0).unwrap();
+        let seen = fail_each_call(|| World::new(config.clone(), capacity, lag), &program(seed, 65));
+        let trimmed = seen.unmap_calls.saturating_sub(seen.divided * 2);
+        let woken = seen.woken_bytes.get();
+        let rungs = [seen.windows, woken, seen.stitches, seen.divided, trimmed];
+        assert!(rungs.iter().all(|&count| count > 0), "{seen:?}");
+        assert!(seen.stream_waits > 0 && seen.pending_waits > 0, "{seen:?}");
+    }
+}
+
+fn plans() -> impl Strategy<Value = FaultPlan> {
+    let fault = prop_oneof![Just(driver_error()), Just(Fault::OutOfMemory)];
+    prop_oneof![
+        (1..400_u64, fault.clone()).prop_map(|(n, fault)| FaultPlan::nth_call(n, fault)),
+        (prop::sample::select(Call::ALL), 1..40_u64, fault)
+            .prop_map(|(call, n, fault)| FaultPlan::nth_call_of(call, n, fault)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn whatever_the_program_and_whichever_call(
+        config in configs(),
+        capacity in prop::sample::select(vec![64_u64, 90, 128, 200, 512]),
+        lag in prop::sample::select(vec![0_u64, 3, 20]),
+        ops in ops(120),
+        plan in plans(),
+    ) {
+        play(World::new(config, capacity, lag), &ops, plan);
+    }
+}
+
+/// An allocator that goes has one chance to give everything back: it takes it.
+#[test]
+fn while_the_allocator_goes_costs_only_what_the_call_was_about() {
+    for (n, fault) in (1..).flat_map(|n| [(n, driver_error()), (n, Fault::OutOfMemory)]) {
+        let mut world = World::new(Config::default(), 128, 3);
+        for op in program(4, 120) {
+            world.step(op).unwrap();
+        }
+        let seen = world.allocator.stitching();
+        assert!(seen.mappings > seen.handles && seen.stream_waits > 0, "{seen:?}");
+        let device = world.free_all();
+        device.set_faults(FaultPlan::nth_call(n, fault));
+        drop(world);
+        if device.faults_hit() == 0 {
+            assert!(n > 20, "{n} calls");
+            break;
+        }
+        let left = device.leaks();
+        let most = [left.reservations, left.mappings, left.handles, left.events];
+        assert!(most.iter().all(|&count| count <= 1), "after call {n} failed: {left:?}");
+    }
+}

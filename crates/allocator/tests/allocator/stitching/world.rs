@@ -1,0 +1,280 @@
+//! [`World`]: a program on a watched device, and what could have been served.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use freeboard_allocator::{Config, Error};
+use freeboard_device::Handle;
+use freeboard_units::{Address, AddressRange, Bytes};
+
+use super::watch::{Piece, Watch};
+use crate::common::{Allocator, Device, Held, lend_with_lag, stream};
+
+/// The unit of handles.
+const PAGE: Bytes = Bytes::mib(2);
+
+/// One step. Places count modulo what there is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Op {
+    Allocate {
+        bytes: u64,
+        stream: u64,
+    },
+    Free {
+        place: usize,
+    },
+    Use {
+        place: usize,
+        stream: u64,
+    },
+    EmptyCache,
+    Advance {
+        ticks: u64,
+    },
+    Fraction {
+        percent: u32,
+    },
+    /// Leaves this part of the device's capacity, as if somebody else took the rest.
+    Squeeze {
+        percent: u64,
+    },
+    /// Takes the largest request that is servable, and frees it.
+    Largest {
+        stream: u64,
+    },
+}
+
+/// An allocation, with the bytes that it had when it was made.
+#[derive(Debug)]
+struct Live {
+    held: Held,
+    stream: usize,
+    others: Vec<usize>,
+    pieces: Vec<Piece>,
+}
+
+impl Live {
+    fn range(&self) -> AddressRange {
+        AddressRange::new(self.held.address(), self.held.size())
+    }
+}
+
+/// A program at work.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) device: Device,
+    pub(super) allocator: Allocator,
+    pub(super) watch: Watch,
+    capacity: Bytes,
+    allowed: Bytes,
+    live: Vec<Live>,
+    /// Requests that were refused.
+    pub(super) refused: u64,
+    /// Whether calls were made to fail: then memory may wait to be given back.
+    pub(super) faulty: bool,
+}
+
+impl World {
+    pub(super) fn new(config: Config, capacity_mib: u64, lag: u64) -> Self {
+        let (device, allocator) = lend_with_lag(config, capacity_mib, lag);
+        let watch = Watch::new(&device, lag);
+        let capacity = Bytes::mib(capacity_mib);
+        Self {
+            device,
+            allocator,
+            watch,
+            capacity,
+            allowed: capacity,
+            live: vec![],
+            refused: 0,
+            faulty: false,
+        }
+    }
+
+    /// Does one step; a refusal must be justified. After an error it can be done again.
+    pub(super) fn step(&mut self, op: Op) -> Result<(), Error> {
+        match op {
+            Op::Allocate { bytes, stream } => self.allocate(Bytes::new(bytes), stream)?,
+            Op::Free { place } => {
+                if let Some(place) = place.checked_rem(self.live.len()) {
+                    let live = self.live.swap_remove(place);
+                    self.free(live);
+                }
+            }
+            Op::Use { place, stream: number } => {
+                if let Some(place) = place.checked_rem(self.live.len()) {
+                    let live = &mut self.live[place];
+                    live.held.record_use(stream(number))?;
+                    live.others.push(usize::try_from(number).expect("small"));
+                }
+            }
+            Op::EmptyCache => self.allocator.empty_cache()?,
+            Op::Advance { ticks } => self.watch.advance(ticks),
+            Op::Fraction { percent } => {
+                let fraction = f64::from(percent) / 100.0;
+                self.allocator.set_memory_fraction(fraction)?;
+                self.allowed = self.part(u64::from(percent));
+            }
+            Op::Squeeze { percent } => self.device.set_capacity(self.part(percent)),
+            Op::Largest { stream: number } => {
+                if self.device.used() <= self.device.capacity() {
+                    let largest = self.allocator.largest_servable(stream(number))?;
+                    self.allocate(largest, number)?;
+                    if let Some(live) = self.live.pop().filter(|_| !largest.is_zero()) {
+                        self.free(live);
+                    }
+                }
+            }
+        }
+        self.watch.follow();
+        Ok(())
+    }
+
+    /// Does one step, until no call fails.
+    pub(super) fn insist(&mut self, op: Op) {
+        loop {
+            let hit = self.device.faults_hit();
+            let done = self.step(op);
+            self.watch.follow();
+            self.verify();
+            match done {
+                Ok(()) => return,
+                Err(Error::Device(_) | Error::OutOfMemory(_)) if self.device.faults_hit() > hit => {
+                }
+                Err(error) => panic!("{op:?}: {error}"),
+            }
+        }
+    }
+
+    fn part(&self, percent: u64) -> Bytes {
+        Bytes::new(self.capacity.get() * percent / 100)
+    }
+
+    fn allocate(&mut self, bytes: Bytes, number: u64) -> Result<(), Error> {
+        let hit = self.device.faults_hit();
+        let held = match self.allocator.allocate_shared(bytes, stream(number)) {
+            Ok(held) => held,
+            Err(Error::OutOfMemory(_)) if self.device.faults_hit() == hit => {
+                self.refused += 1;
+                self.watch.follow();
+                self.justify(bytes);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if bytes.is_zero() {
+            return Ok(());
+        }
+        self.watch.follow();
+        let range = AddressRange::new(held.address(), held.size());
+        assert!(self.device.can_access(range), "{range} cannot be used");
+        let (pieces, own) = (self.watch.pieces(range), usize::try_from(number).expect("small"));
+        for live in &self.live {
+            let shared = live.pieces.iter().any(|a| pieces.iter().any(|b| a.overlaps(b)));
+            assert!(!shared, "{range} shares bytes with {}", live.range());
+        }
+        self.watch.hand_out(&pieces, own);
+        self.live.push(Live { held, stream: own, others: vec![], pieces });
+        Ok(())
+    }
+
+    /// The program works on the memory once more, on all its streams, and gives it up.
+    fn free(&mut self, live: Live) {
+        self.watch.follow();
+        assert_eq!(self.watch.pieces(live.range()), live.pieces, "live memory stays where it is");
+        self.watch.work_on(&live.pieces, live.stream);
+        for &other in &live.others {
+            self.watch.order(live.stream, other);
+            self.watch.work_on(&live.pieces, other);
+        }
+    }
+
+    /// Every handle that is mapped, and its size.
+    fn handles(&self) -> BTreeMap<Handle, Bytes> {
+        let all = AddressRange::new(Address::new(0x3000_0000_0000), Bytes::gib(32 << 10));
+        let mappings = self.device.mappings_in(all).into_iter();
+        mappings.map(|(range, handle)| (handle, range.size())).collect()
+    }
+
+    /// Whether a request had to be refused: whole free handles and what the device and the limit
+    /// leave are too little, and so is every free stretch of handles with live bytes.
+    fn justify(&self, bytes: Bytes) {
+        let mut whole = self.handles();
+        let held: Bytes = whole.values().copied().sum();
+        // Where handles with live bytes are, and which bytes are live, by address.
+        let (mut slots, mut live) = (BTreeMap::new(), BTreeMap::new());
+        for piece in self.live.iter().flat_map(|live| &live.pieces) {
+            live.insert(piece.addresses().start(), piece.addresses().end());
+            if let Some(size) = whole.remove(&piece.handle) {
+                slots.insert(piece.slot(size).start(), piece.slot(size).end());
+            }
+        }
+        let whole: Bytes = whole.values().copied().sum();
+        let free = self.device.capacity().saturating_sub(self.device.used());
+        let room = free.min(self.allowed.saturating_sub(held)).align_down(PAGE);
+        assert!(
+            bytes.align_up(PAGE) > whole + room,
+            "{bytes} were refused with {whole} in whole free handles and {room} of room"
+        );
+        let stretch = longest_gap(&slots, &live);
+        assert!(bytes > stretch, "{bytes} were refused with a free stretch of {stretch}");
+    }
+
+    /// The allocator's own books are in order, the device agrees, and live memory has not moved.
+    pub(super) fn verify(&self) {
+        assert_eq!(self.allocator.check(), Ok(()));
+        assert_eq!(self.device.first_violation(), None);
+        for live in &self.live {
+            assert_eq!(self.watch.pieces(live.range()), live.pieces);
+        }
+        let reserved = crate::common::reserved(&self.allocator);
+        if self.faulty {
+            assert!(reserved <= self.device.used());
+            return;
+        }
+        assert_eq!(reserved, self.device.used());
+        let seen = self.allocator.stitching();
+        assert_eq!(seen.created - seen.released, seen.handles, "handles come and go");
+        assert_eq!(seen.map_calls - seen.unmap_calls, seen.mappings, "mappings come and go");
+        assert_eq!(seen.handles, self.handles().len() as u64);
+    }
+
+    /// Frees everything that is live.
+    pub(super) fn free_all(&mut self) -> Device {
+        for live in std::mem::take(&mut self.live) {
+            self.free(live);
+        }
+        self.device.clone()
+    }
+
+    /// Frees everything: the device gets all of it back, and then the rest.
+    pub(super) fn finish(mut self) {
+        self.device.set_capacity(self.capacity);
+        self.free_all();
+        self.allocator.empty_cache().expect("nothing fails");
+        self.watch.follow();
+        self.verify();
+        assert_eq!(self.device.used(), Bytes::ZERO, "an empty cache holds nothing");
+        drop(Arc::into_inner(self.allocator).expect("nobody else holds it"));
+        assert_eq!(self.device.first_violation(), None);
+        assert!(self.device.is_empty(), "left behind: {:?}", self.device.leaks());
+    }
+}
+
+/// The longest stretch of addresses, of neighbouring slots, without a live byte.
+fn longest_gap(slots: &BTreeMap<Address, Address>, live: &BTreeMap<Address, Address>) -> Bytes {
+    let (mut longest, mut from, mut to) = (Bytes::ZERO, Address::NULL, Address::NULL);
+    let mut live = live.iter().peekable();
+    for (&start, &end) in slots {
+        if start != to {
+            from = start;
+        }
+        to = end;
+        while let Some((&first, &last)) = live.next_if(|(first, _)| **first < end) {
+            longest = longest.max(first.offset_from(from));
+            from = last;
+        }
+        longest = longest.max(to.max(from).offset_from(from));
+    }
+    longest
+}
