@@ -171,7 +171,7 @@ impl<D: Device> CachingAllocator<D> {
         stream: StreamId,
     ) -> Result<Grant, Error> {
         let mut request = state.request(asked, stream)?;
-        if let Some(grant) = self.state.slowly(&mut state, |state| state.serve(&request))? {
+        if let Some(grant) = self.state.slowly(&mut state, |state| state.serve(&request)) {
             return Ok(grant);
         }
         if self.has_callbacks.load(Ordering::Relaxed) {
@@ -179,7 +179,7 @@ impl<D: Device> CachingAllocator<D> {
             let freed = self.ask_callbacks();
             state = self.state.lock();
             request = state.request(asked, stream)?; // pools may have changed meanwhile
-            if freed && let Some(grant) = state.serve(&request)? {
+            if freed && let Some(grant) = state.serve(&request) {
                 return Ok(grant);
             }
         }

@@ -47,7 +47,7 @@ pub use config::{
 };
 pub use error::Error;
 pub use inspect::{Bookkeeping, Fragmentation};
-pub use oom::{OutOfMemory, Place};
+pub use oom::{OutOfMemory, Place, Stitched};
 pub use private::{PoolId, PoolOptions, PoolUse};
 pub use stats::{Stat, StatByPool, Stats};
 pub use steady::Planning;

@@ -207,13 +207,13 @@ impl<D: Device> State<D> {
 
     /// Serves a request from cache, if a free block is there.
     #[inline(never)]
-    pub(crate) fn serve(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+    pub(crate) fn serve(&mut self, request: &Request) -> Option<Grant> {
         let close = self.stitch.uncut != Bytes::MAX && self.is_stitched(usize::from(request.pool));
         if close {
             return self.serve_closely(request);
         }
-        let found = self.reuse(request, Bytes::MAX);
-        Ok(found.map(|found| self.hand_out(request, found)))
+        let found = self.reuse(request, Bytes::MAX)?;
+        Some(self.hand_out(request, found))
     }
 
     /// Turns a block that is in no list into an allocation, cutting off what is not needed.

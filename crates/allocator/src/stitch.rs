@@ -19,12 +19,14 @@
 mod arena;
 mod check;
 mod divide;
+mod driver;
 mod extend;
 mod give_back;
 mod mappings;
 mod order;
 mod region;
 mod repaint;
+mod retire;
 mod servable;
 mod stats;
 mod survey;
@@ -107,8 +109,9 @@ impl<D: Device> State<D> {
 
     /// The ladder where memory is stitched. See `acquire.rs` for the other one.
     pub(crate) fn stitch(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+        self.stitch.orders.note_use(request.stream);
         self.trim();
-        if let Some(grant) = self.serve_closely(request)? {
+        if let Some(grant) = self.serve_closely(request) {
             return Ok(Some(grant));
         }
         if let Some(grant) = self.assemble(request, Thoroughness::Quick)? {
@@ -133,7 +136,7 @@ impl<D: Device> State<D> {
         for pool in (0..SHARED_POOLS).filter(|&pool| pool != usize::from(request.pool)) {
             let class = self.pools[pool].class;
             let elsewhere = Request { pool: index(pool), class, ..*request };
-            if let Some(grant) = self.serve_closely(&elsewhere)? {
+            if let Some(grant) = self.serve_closely(&elsewhere) {
                 return Ok(Some(grant));
             }
             let whole = self.whole_handles(Thoroughness::Complete, self.usable(request));
@@ -145,7 +148,7 @@ impl<D: Device> State<D> {
     }
 
     fn serve_or_assemble(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
-        match self.serve_closely(request)? {
+        match self.serve_closely(request) {
             None => self.assemble(request, Thoroughness::Complete),
             found => Ok(found),
         }
@@ -174,14 +177,14 @@ impl<D: Device> State<D> {
 
     /// Best fit near the limit: a free block of the stream, whose handles are looked at before it
     /// is cut.
-    pub(crate) fn serve_closely(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+    pub(crate) fn serve_closely(&mut self, request: &Request) -> Option<Grant> {
         let list = self.pools[usize::from(request.pool)].list(request.stream);
         let found = list.and_then(|list| list.at_least(Key::from_size(request.size)));
-        let Some(free_list::Found { entry, .. }) = found else { return Ok(None) };
+        let free_list::Found { entry, .. } = found?;
         let at = self.blocks[entry.block].address;
         let taken = self.take(entry.block, AddressRange::new(at, request.size));
-        let Found::Block(block) = taken else { return Ok(None) };
-        Ok(Some(self.finish(request, block)))
+        let Found::Block(block) = taken else { return None };
+        Some(self.finish(request, block))
     }
 
     /// Takes a range of a free block out of all lists.

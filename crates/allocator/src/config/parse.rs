@@ -126,7 +126,6 @@ struct Reader {
 impl Reader {
     fn apply(&mut self, setting: &Setting) -> Result<(), ConfigError> {
         let config = &mut self.config;
-        let pinned = &mut config.pinned;
         match setting.key.as_str() {
             "backend" => setting.backend()?,
             "expandable_segments" => {
@@ -162,16 +161,6 @@ impl Reader {
                 self.config = self.config.clone().with_memory_fraction(fraction)?;
             }
             "roundup_power2_divisions" => config.roundup = setting.roundup()?,
-            "stitching" => self.config = self.config.clone().with_stitching(setting.flag()?),
-            "stitching_mapping_budget" => {
-                let budget = self.number(setting)?;
-                self.config = self.config.clone().with_mapping_budget(budget)?;
-            }
-            "stitching_reserve_target" => {
-                let target = self.number(setting)?;
-                self.config = self.config.clone().with_reserve_target(target)?;
-            }
-            "planning" => config.planning = setting.flag()?,
             "throw_on_cudamalloc_oom" => config.throw_on_oom = setting.flag()?,
             "graph_capture_record_stream_reuse"
             | "release_lock_on_cudamalloc"
@@ -179,6 +168,16 @@ impl Reader {
                 setting.flag()?;
                 self.warn(&setting.key, "has no effect: this allocator has no such switch");
             }
+            key if key.starts_with("pinned_") => self.apply_pinned(setting)?,
+            _ => self.apply_ours(setting)?,
+        }
+        Ok(())
+    }
+
+    /// Settings of pinned host memory.
+    fn apply_pinned(&mut self, setting: &Setting) -> Result<(), ConfigError> {
+        let pinned = &mut self.config.pinned;
+        match setting.key.as_str() {
             "pinned_use_cuda_host_register" | "pinned_use_hip_host_register" => {
                 pinned.use_cuda_host_register = setting.flag()?;
             }
@@ -203,8 +202,24 @@ impl Reader {
             }
             _ => return Err(setting.unknown()),
         }
-        if setting.key.starts_with("pinned_") {
-            self.warn(&setting.key, "concerns pinned host memory, not the device allocator");
+        self.warn(&setting.key, "concerns pinned host memory, not the device allocator");
+        Ok(())
+    }
+
+    /// Settings that `PyTorch` does not have.
+    fn apply_ours(&mut self, setting: &Setting) -> Result<(), ConfigError> {
+        match setting.key.as_str() {
+            "stitching" => self.config = self.config.clone().with_stitching(setting.flag()?),
+            "stitching_mapping_budget" => {
+                let budget = self.number(setting)?;
+                self.config = self.config.clone().with_mapping_budget(budget)?;
+            }
+            "stitching_reserve_target" => {
+                let target = self.number(setting)?;
+                self.config = self.config.clone().with_reserve_target(target)?;
+            }
+            "planning" => self.config.planning = setting.flag()?,
+            _ => return Err(setting.unknown()),
         }
         Ok(())
     }

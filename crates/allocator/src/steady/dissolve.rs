@@ -14,8 +14,9 @@ impl<D: Device> State<D> {
         let Some(region) = self.steady.region.take() else { return false };
         if let Some(server) = &mut self.steady.server {
             let position = server.position();
-            let live: Vec<u32> = server.live().collect();
-            live.into_iter().for_each(|entry| server.freed(entry));
+            for entry in server.live().collect::<Vec<_>>() {
+                server.freed(entry);
+            }
             server.follow(position);
         }
         let Region { block, places, bands } = region;
@@ -36,7 +37,7 @@ impl<D: Device> State<D> {
             live.push(id);
         }
         live.sort_unstable_by_key(|&id| self.blocks[id].address);
-        self.free_stretch(block, &bands, live);
+        self.free_stretch(block, &bands, &live);
         self.steady.counts.region_bytes = freeboard_units::Bytes::ZERO;
         true
     }
@@ -47,7 +48,7 @@ impl<D: Device> State<D> {
         &mut self,
         region: BlockId,
         bands: &[(Address, u16)],
-        live: Vec<BlockId>,
+        live: &[BlockId],
     ) {
         let whole = self.blocks[region].clone();
         let (mut at, mut prev) = (whole.address, whole.prev);

@@ -104,7 +104,7 @@ impl<D: Device> State<D> {
     /// Gives a region back that was never used.
     fn free_region(&mut self, block: BlockId) {
         let range = self.blocks[block].range();
-        self.free_stretch(block, &[(range.end(), self.blocks[block].stream)], Vec::new());
+        self.free_stretch(block, &[(range.end(), self.blocks[block].stream)], &[]);
     }
 }
 

@@ -135,11 +135,8 @@ impl<D: Device> State<D> {
     fn create(&mut self, sizes: &[Bytes]) -> Result<Vec<Handle>, DeviceError> {
         let mut made = Vec::with_capacity(sizes.len());
         for &size in sizes {
-            match self.device.create(size) {
-                Ok(handle) => {
-                    self.stitch.counts.created += 1;
-                    made.push(handle);
-                }
+            match self.create_handle(size) {
+                Ok(handle) => made.push(handle),
                 Err(error) => {
                     self.release_handles(made);
                     return Err(error);
@@ -193,35 +190,6 @@ impl<D: Device> State<D> {
             }
         }
         self.release_handles(unused);
-    }
-
-    pub(super) fn map(&mut self, range: AddressRange, handle: Handle) -> Result<(), DeviceError> {
-        self.device.map(range, handle)?;
-        self.stitch.counts.map_calls += 1;
-        Ok(())
-    }
-
-    pub(super) fn unmap(&mut self, range: AddressRange) -> Result<(), DeviceError> {
-        self.device.unmap(range)?;
-        self.stitch.counts.unmap_calls += 1;
-        Ok(())
-    }
-
-    pub(super) fn set_access(&mut self, range: AddressRange) -> Result<(), DeviceError> {
-        self.device.set_access(range)?;
-        self.stitch.counts.access_calls += 1;
-        Ok(())
-    }
-
-    /// Releases handles that are mapped nowhere; what cannot be is tried again later.
-    pub(super) fn release_handles(&mut self, handles: impl IntoIterator<Item = Handle>) {
-        for handle in handles {
-            self.stitch.counts.released += 1;
-            if let Err(error) = self.device.release(handle) {
-                tracing::warn!(%error, "memory could not be given back; tried again later");
-                self.orphans.push(handle);
-            }
-        }
     }
 
     /// Enters what has been mapped into the books, and takes the request's bytes out of it.

@@ -5,6 +5,7 @@ use freeboard_units::{AddressRange, Bytes};
 
 use super::survey::{Thoroughness, Usable};
 use crate::error::Error;
+use crate::oom::Stitched;
 use crate::policy::placement::{PAGE, SMALL};
 use crate::policy::rounding::MIN_BLOCK;
 use crate::policy::stitching::{ROUND, SHARED_POOLS};
@@ -43,6 +44,18 @@ impl<D: Device> State<D> {
             .map(AddressRange::size)
             .sum();
         tail.map_or(Bytes::ZERO, AddressRange::size) + whole
+    }
+
+    /// What is free at the moment of a refusal.
+    pub(crate) fn stitched(&self) -> Stitched {
+        let usable = Usable::All;
+        let whole = self.whole_handles(Thoroughness::Complete, usable);
+        Stitched {
+            whole: whole.iter().map(|whole| whole.range.size()).sum(),
+            longest: self.longest_run(usable),
+            stitching: self.stitching(),
+            planning: self.planning(),
+        }
     }
 
     fn longest_run(&self, usable: Usable) -> Bytes {
