@@ -1,6 +1,7 @@
 //! Steps that repeat are served from a plan; whatever deviates is served all the same.
 
 use freeboard_allocator::{Config, PoolOptions, PoolUse};
+use freeboard_device_sim::{Fault, FaultPlan};
 use freeboard_units::Bytes;
 use proptest::prelude::*;
 
@@ -182,6 +183,37 @@ fn pytorchs_policies_plan_nothing() {
         allocator.step();
     }
     assert_eq!((allocator.planning().steps, allocator.planning().plans), (0, 0));
+}
+
+/// Whichever call fails while a region is set aside, given up, or needed elsewhere.
+#[test]
+fn a_failing_call_costs_a_plan_at_most() {
+    let fault = || Fault::Driver { code: 999, message: "unknown".to_owned() };
+    let (mut n, mut reached) = (0, true);
+    while reached {
+        (n, reached) = (n + 1, false);
+        for fault in [fault(), Fault::OutOfMemory] {
+            let (device, allocator) = lend(Config::default(), 300);
+            let _weights = take_on(&allocator, Bytes::mib(30), 0);
+            device.set_faults(FaultPlan::nth_call(n, fault));
+            for round in 0..6 {
+                let mut held: Vec<Held> = Vec::new();
+                for size in [MIB, 70 * MIB, 3 * MIB, 90 * MIB, if round == 4 { 5 } else { 6 } * MIB]
+                {
+                    held.extend(allocator.allocate_shared(Bytes::new(size), stream(0)));
+                    assert_eq!(allocator.check(), Ok(()));
+                    held.truncate(3);
+                }
+                drop(held);
+                allocator.step();
+                assert_eq!(allocator.check(), Ok(()));
+            }
+            reached |= device.total_calls() > n;
+            device.clear_faults();
+            drop((_weights, allocator));
+            assert!(device.is_empty(), "call {n}");
+        }
+    }
 }
 
 proptest! {
