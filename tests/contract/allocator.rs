@@ -14,6 +14,7 @@ pub(crate) fn checks<D: Full>() -> Vec<Check<D>> {
     checks![
         every_policy_keeps_every_byte,
         every_policy_keeps_every_byte_when_memory_is_tight,
+        stitched_memory_keeps_every_byte,
         threads_keep_every_byte,
         everything_is_given_back,
     ]
@@ -138,6 +139,45 @@ fn every_policy_keeps_every_byte_when_memory_is_tight<D: Full>(device: &D) {
         assert!(tight, "memory was not tight");
     }
     device.release(ballast).unwrap();
+}
+
+/// Little memory and four streams: memory falls asleep, wakes, is unmapped and divided.
+fn stitched_memory_keeps_every_byte<D: Full>(device: &D) {
+    let streams = streams(device, 4);
+    let part = Bytes::mib(64).as_f64() / device.info().unwrap().total.as_f64();
+    let config = Config::default().with_memory_fraction(part).unwrap();
+    for budget in [1.0, 4.0] {
+        let config = config.clone().with_mapping_budget(budget).unwrap();
+        let allocator = CachingAllocator::new(device.clone(), config).unwrap();
+        divide(&allocator);
+        for salt in 1..=3 {
+            run(&allocator, &streams, salt, 600, Bytes::mib(200));
+        }
+        let seen = allocator.stitching();
+        let kept = if budget > 1.0 { seen.woken_bytes.get() } else { seen.unmap_calls };
+        let ways = [seen.windows, seen.stitches, seen.stream_waits, kept];
+        assert!(ways.iter().all(|&count| count > 0), "{seen:?}");
+    }
+}
+
+/// Cuts blocks out of large handles when all is quiet and the limit is near.
+fn divide<D: Full>(allocator: &CachingAllocator<D>) {
+    let device = allocator.device();
+    let mut painter = Painter::new(device, 0);
+    drop(allocator.allocate(Bytes::mib(56), StreamId::DEFAULT).unwrap());
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let memory = allocator.allocate(Bytes::mib(5), StreamId::DEFAULT).unwrap();
+        let range = AddressRange::new(memory.address(), memory.size());
+        held.push((painter.paint(range, StreamId::DEFAULT), range, memory));
+        device.synchronize_stream(StreamId::DEFAULT).unwrap();
+    }
+    assert!(allocator.stitching().divided > 0, "{:?}", allocator.stitching());
+    for (value, range, memory) in held {
+        painter.expect(range, value, StreamId::DEFAULT);
+        drop(memory);
+    }
+    painter.look();
 }
 
 fn threads_keep_every_byte<D: Full>(device: &D) {
