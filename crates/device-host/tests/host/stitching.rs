@@ -1,7 +1,7 @@
 //! Memory that is handed from stream to stream, or woken elsewhere, while the stream before has yet
 //! to write to it: what comes later comes later, and the host waits for nobody.
 
-use freeboard_allocator::{Allocation, CachingAllocator, Config};
+use freeboard_allocator::{Borrowed, CachingAllocator, Config};
 use freeboard_device::Order;
 use freeboard_device_host::HostDevice;
 use freeboard_units::{AddressRange, Bytes, StreamId};
@@ -9,7 +9,7 @@ use freeboard_units::{AddressRange, Bytes, StreamId};
 use crate::{device, fill, hold};
 
 type Allocator = CachingAllocator<HostDevice>;
-type Held<'a> = freeboard_allocator::Borrowed<'a, HostDevice>;
+type Held<'a> = Borrowed<'a, HostDevice>;
 
 fn range(held: &Held<'_>) -> AddressRange {
     AddressRange::new(held.address(), held.size())
@@ -111,7 +111,7 @@ fn what_is_in_use_stays_mapped() {
     for mib in [50, 56, 52] {
         drop(allocator.allocate(Bytes::mib(mib), other).unwrap());
     }
-    let held: Vec<Allocation<_, _>> =
+    let held: Vec<Held<'_>> =
         [5, 5, 9, 9].map(|mib| allocator.allocate(Bytes::mib(mib), other).unwrap()).into();
     let seen = allocator.stitching();
     assert!(seen.mappings > seen.handles, "{seen:?}");
