@@ -1,4 +1,6 @@
 //! Whole programs on the simulated device, through the facade.
 
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod workloads;
