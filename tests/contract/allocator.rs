@@ -15,6 +15,7 @@ pub(crate) fn checks<D: Full>() -> Vec<Check<D>> {
         every_policy_keeps_every_byte,
         every_policy_keeps_every_byte_when_memory_is_tight,
         planned_steps_keep_every_byte,
+        stitched_memory_keeps_every_byte,
         threads_keep_every_byte,
         everything_is_given_back,
     ]
@@ -70,13 +71,12 @@ fn run<D: Full>(
     live: Bytes,
 ) {
     let random = Random(0x9e37_79b9 + u64::from(salt));
-    run_drawn(allocator, streams, random, salt, steps, live);
+    run_drawn((allocator, streams), random, salt, steps, live);
 }
 
 /// As [`run`], with the program drawn from `random` and other colours for another salt.
 fn run_drawn<D: Full>(
-    allocator: &CachingAllocator<D>,
-    streams: &[StreamId],
+    (allocator, streams): (&CachingAllocator<D>, &[StreamId]),
     mut random: Random,
     salt: u32,
     steps: usize,
@@ -161,13 +161,52 @@ fn planned_steps_keep_every_byte<D: Full>(device: &D) {
         let allocator = CachingAllocator::new(device.clone(), config).unwrap();
         for round in 1..=14 {
             let random = Random(if round == 9 { 77 } else { 99 });
-            run_drawn(&allocator, &streams, random, round, 150, Bytes::mib(64));
+            run_drawn((&allocator, &streams), random, round, 150, Bytes::mib(64));
             allocator.step();
         }
         let planning = allocator.planning();
         assert!(planning.hits > 300 && planning.deviations > 0, "{planning:?}");
         assert_eq!(allocator.check(), Ok(()));
     }
+}
+
+/// Little memory and four streams: memory falls asleep, wakes, is unmapped and divided.
+fn stitched_memory_keeps_every_byte<D: Full>(device: &D) {
+    let streams = streams(device, 4);
+    let part = Bytes::mib(64).as_f64() / device.info().unwrap().total.as_f64();
+    let config = Config::default().with_memory_fraction(part).unwrap();
+    for budget in [1.0, 4.0] {
+        let config = config.clone().with_mapping_budget(budget).unwrap();
+        let allocator = CachingAllocator::new(device.clone(), config).unwrap();
+        divide(&allocator);
+        for salt in 1..=3 {
+            run(&allocator, &streams, salt, 600, Bytes::mib(200));
+        }
+        let seen = allocator.stitching();
+        let kept = if budget > 1.0 { seen.woken_bytes.get() } else { seen.unmap_calls };
+        let ways = [seen.windows, seen.stitches, seen.stream_waits, kept];
+        assert!(ways.iter().all(|&count| count > 0), "{seen:?}");
+    }
+}
+
+/// Cuts blocks out of large handles when all is quiet and the limit is near.
+fn divide<D: Full>(allocator: &CachingAllocator<D>) {
+    let device = allocator.device();
+    let mut painter = Painter::new(device, 0);
+    drop(allocator.allocate(Bytes::mib(56), StreamId::DEFAULT).unwrap());
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let memory = allocator.allocate(Bytes::mib(5), StreamId::DEFAULT).unwrap();
+        let range = AddressRange::new(memory.address(), memory.size());
+        held.push((painter.paint(range, StreamId::DEFAULT), range, memory));
+        device.synchronize_stream(StreamId::DEFAULT).unwrap();
+    }
+    assert!(allocator.stitching().divided > 0, "{:?}", allocator.stitching());
+    for (value, range, memory) in held {
+        painter.expect(range, value, StreamId::DEFAULT);
+        drop(memory);
+    }
+    painter.look();
 }
 
 fn threads_keep_every_byte<D: Full>(device: &D) {

@@ -130,7 +130,7 @@ fn scenarios_reserve_what_they_are_known_to() {
     for (name, capacity, lag, expected) in [
         ("h1-order", 1024, 0, [256, 140, 128]),
         ("h2-pinned-splits", 1024, 0, [96, 100, 64]),
-        ("h9-pool-boundary", 1024, 0, [144, 144, 98]),
+        ("h9-pool-boundary", 1024, 0, [144, 144, 66]),
         ("h14-extend", 1024, 0, [796, 800, 796]),
         ("h5-pending-block", 1280, 1000, [1280, 1280, 1280]),
     ] {

@@ -150,12 +150,12 @@ impl<D: Device> State<D> {
     }
 }
 
-/// The window of at least `size` bytes that wakes the fewest, and of those the shortest. A handle
-/// serves at one place at a time.
+/// The window of at least `size` bytes that wakes the fewest, of those the one that leaves most of
+/// what it wakes free, and of those the shortest. A handle serves at one place at a time.
 fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
     // By handle: how many parts are inside, and of which slot.
     let mut inside = vec![(0_u32, Address::NULL); numbers];
-    let mut best: Option<((Bytes, Bytes), &[Part])> = None;
+    let mut best: Option<((Bytes, Bytes, Bytes), &[Part])> = None;
     let (mut end, mut woken) = (0, Bytes::ZERO);
     let cost = |part: &Part| if part.wakes { part.range.size() } else { Bytes::ZERO };
     for start in 0..parts.len() {
@@ -179,7 +179,9 @@ fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
             continue;
         }
         if length(end) >= size {
-            let key = (woken, length(end));
+            let last = parts[end - 1];
+            let beyond = if last.wakes { length(end) - size } else { Bytes::ZERO };
+            let key = (woken, woken - beyond, length(end));
             if best.is_none_or(|(least, _)| key < least) {
                 best = Some((key, &parts[start..end]));
             }

@@ -7,6 +7,7 @@ mod corruption;
 mod faults;
 mod lost;
 mod protection;
+mod stitching;
 mod streams;
 
 use std::sync::mpsc::{Sender, channel};

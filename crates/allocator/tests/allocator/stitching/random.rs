@@ -35,6 +35,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn pool_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (0..STREAMS as u64, any::<bool>())
+            .prop_map(|(stream, capture)| Op::Begin { stream, capture }),
+        Just(Op::End),
+    ]
+}
+
 pub(super) fn configs() -> impl Strategy<Value = Config> {
     let targets = prop::sample::select(vec![0.0, 1.0, 1.0, 1.2]);
     let budgets = prop::sample::select(vec![1.0, 1.5, 4.0]);
@@ -57,6 +65,22 @@ proptest! {
         capacity in prop::sample::select(vec![64_u64, 90, 128, 200, 512, 1024, 4096]),
         lag in prop::sample::select(vec![0_u64, 3, 20, 1_000_000]),
         ops in ops(160),
+    ) {
+        let mut world = World::new(config, capacity, lag);
+        for &op in &ops {
+            world.step(op).expect("nothing fails");
+            world.verify();
+        }
+        world.finish();
+    }
+
+    /// A private pool's memory stays where it is, and nothing is ordered during a capture.
+    #[test]
+    fn whatever_happens_around_a_private_pool(
+        config in configs(),
+        capacity in prop::sample::select(vec![64_u64, 128, 200, 512]),
+        lag in prop::sample::select(vec![0_u64, 3, 1_000_000]),
+        ops in vec(prop_oneof![6 => op(), 1 => pool_op()], 1..160),
     ) {
         let mut world = World::new(config, capacity, lag);
         for &op in &ops {

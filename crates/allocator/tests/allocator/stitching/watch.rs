@@ -81,10 +81,8 @@ pub(super) struct Watch {
     host: Before,
     marks: BTreeMap<EventId, Mark>,
     work: Vec<Work>,
-    /// Successful waits on the device since the start.
-    pub(super) waits: u64,
-    /// Ranges unmapped since the start.
-    pub(super) unmapped: u64,
+    /// Whether a graph is being captured: events must be left alone.
+    pub(super) capturing: bool,
 }
 
 fn index(stream: StreamId) -> usize {
@@ -103,8 +101,7 @@ impl Watch {
             host: Before::default(),
             marks: BTreeMap::new(),
             work: Vec::new(),
-            waits: 0,
-            unmapped: 0,
+            capturing: false,
         }
     }
 
@@ -136,13 +133,15 @@ impl Watch {
     }
 
     fn follow_call(&mut self, call: Call, argument: Argument) {
+        let events =
+            [Call::EventRecord, Call::EventQuery, Call::EventSynchronize, Call::StreamWaitEvent];
+        assert!(!(self.capturing && events.contains(&call)), "{call} while a graph is captured");
         match (call, argument) {
             (Call::EventRecord, Argument::Mark(event, stream)) => {
                 let before = self.streams[index(stream)];
                 self.marks.insert(event, Mark { before, ready: self.now + self.lag });
             }
             (Call::StreamWaitEvent, Argument::Mark(event, stream)) => {
-                self.waits += 1;
                 if let Some(mark) = self.marks.get(&event) {
                     join(&mut self.streams[index(stream)], mark.before);
                 }
@@ -162,10 +161,12 @@ impl Watch {
                 self.marks.remove(&event);
             }
             (Call::MemUnmap, Argument::Range(range)) => {
-                self.unmapped += 1;
                 self.is_over(range);
             }
-            (Call::StreamSynchronize, _) => panic!("the host waits for events only"),
+            (Call::StreamSynchronize, Argument::Stream(stream)) => {
+                self.now += self.lag;
+                join(&mut self.host, self.streams[index(stream)]);
+            }
             _ => {}
         }
         // The host puts work on streams after all that it knows to be over.

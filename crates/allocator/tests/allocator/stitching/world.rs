@@ -1,10 +1,10 @@
 //! [`World`]: a program on a watched device, and what could have been served.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use freeboard_allocator::{Config, Error};
-use freeboard_device::Handle;
+use freeboard_allocator::{Config, Error, PoolId, PoolOptions, PoolUse};
+use freeboard_device::{Handle, Memory};
 use freeboard_units::{Address, AddressRange, Bytes};
 
 use super::watch::{Piece, Watch};
@@ -42,6 +42,12 @@ pub(super) enum Op {
     Largest {
         stream: u64,
     },
+    /// Serves a stream from the private pool, until the end.
+    Begin {
+        stream: u64,
+        capture: bool,
+    },
+    End,
 }
 
 /// An allocation, with the bytes that it had when it was made.
@@ -51,6 +57,7 @@ struct Live {
     stream: usize,
     others: Vec<usize>,
     pieces: Vec<Piece>,
+    private: bool,
 }
 
 impl Live {
@@ -72,6 +79,15 @@ pub(super) struct World {
     pub(super) refused: u64,
     /// Whether calls were made to fail: then memory may wait to be given back.
     pub(super) faulty: bool,
+    pool: Option<PrivatePool>,
+}
+
+/// A private pool, and where its memory has been from the start.
+#[derive(Debug)]
+struct PrivatePool {
+    id: PoolId,
+    stream: Option<u64>,
+    slots: BTreeMap<Address, Handle>,
 }
 
 impl World {
@@ -88,6 +104,7 @@ impl World {
             live: vec![],
             refused: 0,
             faulty: false,
+            pool: None,
         }
     }
 
@@ -101,13 +118,16 @@ impl World {
                     self.free(live);
                 }
             }
-            Op::Use { place, stream: number } => {
+            // What a captured graph uses is over when the graph is: that is not modelled.
+            Op::Use { place, stream: number } if !self.watch.capturing => {
                 if let Some(place) = place.checked_rem(self.live.len()) {
                     let live = &mut self.live[place];
                     live.held.record_use(stream(number))?;
                     live.others.push(usize::try_from(number).expect("small"));
                 }
             }
+            Op::Begin { stream: number, capture } => self.begin(number, capture)?,
+            Op::End => self.end()?,
             Op::EmptyCache => self.allocator.empty_cache()?,
             Op::Advance { ticks } => self.watch.advance(ticks),
             Op::Fraction { percent } => {
@@ -117,7 +137,7 @@ impl World {
             }
             Op::Squeeze { percent } => self.device.set_capacity(self.part(percent)),
             Op::Largest { stream: number } => {
-                if self.device.used() <= self.device.capacity() {
+                if self.pool.is_none() && self.device.used() <= self.device.capacity() {
                     let largest = self.allocator.largest_servable(stream(number))?;
                     self.allocate(largest, number)?;
                     if let Some(live) = self.live.pop().filter(|_| !largest.is_zero()) {
@@ -125,6 +145,7 @@ impl World {
                     }
                 }
             }
+            Op::Use { .. } => {}
         }
         self.watch.follow();
         Ok(())
@@ -146,6 +167,31 @@ impl World {
         }
     }
 
+    fn begin(&mut self, number: u64, capture: bool) -> Result<(), Error> {
+        let id = match &self.pool {
+            Some(PrivatePool { stream: Some(_), .. }) => return Ok(()),
+            Some(pool) => pool.id,
+            None => self.allocator.create_pool(PoolOptions::default()),
+        };
+        let purpose = if capture { PoolUse::Capture } else { PoolUse::Choice };
+        self.allocator.begin_pool(id, purpose, move |id| id == stream(number))?;
+        self.watch.capturing = capture;
+        let slots = self.pool.take().map(|pool| pool.slots).unwrap_or_default();
+        self.pool = Some(PrivatePool { id, stream: Some(number), slots });
+        Ok(())
+    }
+
+    /// Ends the use of the pool and gives up the hold that it had; its maker's stays.
+    fn end(&mut self) -> Result<(), Error> {
+        let Some(pool) = self.pool.as_mut().filter(|pool| pool.stream.is_some()) else {
+            return Ok(());
+        };
+        pool.stream = None;
+        self.watch.capturing = false;
+        self.allocator.end_pool(pool.id)?;
+        self.allocator.release_pool(pool.id)
+    }
+
     fn part(&self, percent: u64) -> Bytes {
         Bytes::new(self.capacity.get() * percent / 100)
     }
@@ -157,7 +203,9 @@ impl World {
             Err(Error::OutOfMemory(_)) if self.device.faults_hit() == hit => {
                 self.refused += 1;
                 self.watch.follow();
-                self.justify(bytes);
+                if self.pool.is_none() {
+                    self.justify(bytes);
+                }
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -174,7 +222,12 @@ impl World {
             assert!(!shared, "{range} shares bytes with {}", live.range());
         }
         self.watch.hand_out(&pieces, own);
-        self.live.push(Live { held, stream: own, others: vec![], pieces });
+        let pool = self.pool.as_mut().filter(|pool| pool.stream == Some(number));
+        let private = pool.is_some();
+        if let Some(pool) = pool {
+            pool.slots.extend(pieces.iter().map(|piece| (piece.slot(PAGE).start(), piece.handle)));
+        }
+        self.live.push(Live { held, stream: own, others: vec![], pieces, private });
         Ok(())
     }
 
@@ -191,9 +244,12 @@ impl World {
 
     /// Every handle that is mapped, and its size.
     fn handles(&self) -> BTreeMap<Handle, Bytes> {
+        self.mappings().into_iter().map(|(range, handle)| (handle, range.size())).collect()
+    }
+
+    fn mappings(&self) -> Vec<(AddressRange, Handle)> {
         let all = AddressRange::new(Address::new(0x3000_0000_0000), Bytes::gib(32 << 10));
-        let mappings = self.device.mappings_in(all).into_iter();
-        mappings.map(|(range, handle)| (handle, range.size())).collect()
+        self.device.mappings_in(all)
     }
 
     /// Whether a request had to be refused: whole free handles and what the device and the limit
@@ -220,12 +276,30 @@ impl World {
         assert!(bytes > stretch, "{bytes} were refused with a free stretch of {stretch}");
     }
 
+    /// A private pool's memory is where it was, is mapped nowhere else, and serves nobody else.
+    fn verify_pool(&self, pool: &PrivatePool) {
+        let own: BTreeSet<Handle> = pool.slots.values().copied().collect();
+        let mapped: BTreeMap<Address, Handle> = self
+            .mappings()
+            .into_iter()
+            .map(|(range, handle)| (range.start(), handle))
+            .filter(|(_, handle)| own.contains(handle))
+            .collect();
+        assert_eq!(mapped, pool.slots, "where the pool's memory is, and where it was");
+        for live in self.live.iter().filter(|live| !live.private) {
+            assert!(live.pieces.iter().all(|piece| !own.contains(&piece.handle)));
+        }
+    }
+
     /// The allocator's own books are in order, the device agrees, and live memory has not moved.
     pub(super) fn verify(&self) {
         assert_eq!(self.allocator.check(), Ok(()));
         assert_eq!(self.device.first_violation(), None);
         for live in &self.live {
             assert_eq!(self.watch.pieces(live.range()), live.pieces);
+        }
+        if let Some(pool) = &self.pool {
+            self.verify_pool(pool);
         }
         let reserved = crate::common::reserved(&self.allocator);
         if self.faulty {
@@ -236,7 +310,8 @@ impl World {
         let seen = self.allocator.stitching();
         assert_eq!(seen.created - seen.released, seen.handles, "handles come and go");
         assert_eq!(seen.map_calls - seen.unmap_calls, seen.mappings, "mappings come and go");
-        assert_eq!(seen.handles, self.handles().len() as u64);
+        let private = self.pool.is_some();
+        assert!(private || seen.handles == self.handles().len() as u64);
     }
 
     /// Frees everything that is live.
@@ -251,6 +326,10 @@ impl World {
     pub(super) fn finish(mut self) {
         self.device.set_capacity(self.capacity);
         self.free_all();
+        self.end().expect("nothing fails");
+        if let Some(pool) = self.pool.take() {
+            self.allocator.release_pool(pool.id).expect("its maker's hold");
+        }
         self.allocator.empty_cache().expect("nothing fails");
         self.watch.follow();
         self.verify();
