@@ -232,6 +232,8 @@ impl<D: Device> State<D> {
     }
 
     /// A request's turn in the step: its place, if it has one that is free.
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
     pub(crate) fn take_turn(&mut self, request: &Request) -> Result<Grant, Turn> {
         if !self.steady.is_watching() || !self.captures.is_empty() {
             return Err(Turn::Had);
