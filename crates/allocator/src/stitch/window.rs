@@ -155,7 +155,8 @@ impl<D: Device> State<D> {
 fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
     // By handle: how many parts are inside, and of which slot.
     let mut inside = vec![(0_u32, Address::NULL); numbers];
-    let mut best: Option<((Bytes, Bytes, Bytes), &[Part])> = None;
+    type Cost = (Bytes, Bytes, Bytes);
+    let mut best: Option<(Cost, &[Part])> = None;
     let (mut end, mut woken) = (0, Bytes::ZERO);
     let cost = |part: &Part| if part.wakes { part.range.size() } else { Bytes::ZERO };
     for start in 0..parts.len() {
