@@ -197,7 +197,7 @@ impl<D: Device> State<D> {
     pub(crate) fn serve(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
         let close = self.stitch.uncut != Bytes::MAX && self.is_stitched(usize::from(request.pool));
         if close {
-            return self.serve_closely(request);
+            return Ok(self.serve_closely(request));
         }
         let found = self.reuse(request, Bytes::MAX);
         Ok(found.map(|found| self.hand_out(request, found)))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use freeboard_allocator::{Config, Error, PoolId, PoolOptions, PoolUse};
-use freeboard_device::{Handle, Memory};
+use freeboard_device::Handle;
 use freeboard_units::{Address, AddressRange, Bytes};
 
 use super::watch::{Piece, Watch};
