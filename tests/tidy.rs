@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("device", &["units"]),
-    ("allocator", &["units", "device"]),
+    ("allocator", &["units", "device", "planning"]),
     ("device-cuda", &["units", "device"]),
     ("device-sim", &["units", "device"]),
     ("device-host", &["units", "device", "device-sim"]),
@@ -115,10 +115,13 @@ fn code_of(name: &str) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn the_allocator_names_no_device_and_reads_no_clock() {
+fn the_allocator_names_no_device_and_reads_a_clock_only_to_time_the_driver() {
     for (path, line) in code_of("allocator") {
+        // Driver calls are timed, in a file of their own.
+        let may_time = path.ends_with("stitch/driver.rs");
         for word in ["device_sim", "device_host", "device_cuda", "Instant", "SystemTime"] {
-            assert!(!line.contains(word), "{}: {line}", path.display());
+            let is_fine = !line.contains(word) || word == "Instant" && may_time;
+            assert!(is_fine, "{}: {line}", path.display());
         }
     }
 }

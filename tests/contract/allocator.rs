@@ -15,6 +15,7 @@ pub(crate) fn checks<D: Full>() -> Vec<Check<D>> {
         every_policy_keeps_every_byte,
         every_policy_keeps_every_byte_when_memory_is_tight,
         stitched_memory_keeps_every_byte,
+        planned_steps_keep_every_byte,
         threads_keep_every_byte,
         everything_is_given_back,
     ]
@@ -69,9 +70,21 @@ fn run<D: Full>(
     steps: usize,
     live: Bytes,
 ) {
+    let random = Random(0x9e37_79b9 + u64::from(salt));
+    run_drawn(allocator, streams, random, salt, steps, live);
+}
+
+/// As [`run`], with the program drawn from `random` and other colours for another salt.
+fn run_drawn<D: Full>(
+    allocator: &CachingAllocator<D>,
+    streams: &[StreamId],
+    mut random: Random,
+    salt: u32,
+    steps: usize,
+    live: Bytes,
+) {
     let device = allocator.device();
     let mut painter = Painter::new(device, salt);
-    let mut random = Random(0x9e37_79b9 + u64::from(salt));
     let mut held: Vec<Held<'_, D>> = Vec::new();
     let mut total = Bytes::ZERO;
     let event = device.create_event().unwrap();
@@ -178,6 +191,23 @@ fn divide<D: Full>(allocator: &CachingAllocator<D>) {
         drop(memory);
     }
     painter.look();
+}
+
+/// The same step over and over, another one between: served from a plan, and not.
+fn planned_steps_keep_every_byte<D: Full>(device: &D) {
+    let roomy = Config::default().with_reserve_target(4.0).unwrap();
+    for (count, config) in [(1, Config::default()), (3, roomy)] {
+        let streams = streams(device, count);
+        let allocator = CachingAllocator::new(device.clone(), config).unwrap();
+        for round in 1..=14 {
+            let random = Random(if round == 9 { 77 } else { 99 });
+            run_drawn(&allocator, &streams, random, round, 150, Bytes::mib(64));
+            allocator.step();
+        }
+        let planning = allocator.planning();
+        assert!(planning.hits > 300 && planning.deviations > 0, "{planning:?}");
+        assert_eq!(allocator.check(), Ok(()));
+    }
 }
 
 fn threads_keep_every_byte<D: Full>(device: &D) {

@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod steady;
+#[cfg(test)]
 mod workloads;

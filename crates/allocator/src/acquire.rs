@@ -41,12 +41,12 @@ impl<D: Device> State<D> {
         // Blocks that other streams still use will be free once their events have passed.
         if again
             && self.wait_for_pending()?
-            && let Some(grant) = self.serve(request)?
+            && let Some(grant) = self.serve(request)
         {
             return Ok(Some(grant));
         }
         // Pools that opted in lend a block before anything is given back.
-        if let Some(grant) = self.borrow(request)? {
+        if let Some(grant) = self.borrow(request) {
             return Ok(Some(grant));
         }
         // Oversize blocks are never cut for smaller requests: give back just enough of them.
@@ -60,7 +60,7 @@ impl<D: Device> State<D> {
             return Ok(None);
         }
         self.flush()?;
-        if again && let Some(grant) = self.serve(request)? {
+        if again && let Some(grant) = self.serve(request) {
             return Ok(Some(grant));
         }
         Ok(self.grow(request, Attempt::Retry)?.map(|block| self.finish(request, block)))
@@ -71,7 +71,7 @@ impl<D: Device> State<D> {
         if let Some(grant) = self.stitch(request)? {
             return Ok(Some(grant));
         }
-        if let Some(grant) = self.borrow(request)? {
+        if let Some(grant) = self.borrow(request) {
             return Ok(Some(grant));
         }
         // Private pools that nobody holds any more keep memory that the device could give again.
@@ -82,15 +82,11 @@ impl<D: Device> State<D> {
     }
 
     /// A block from a pool that lends to requests out of memory.
-    fn borrow(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+    fn borrow(&mut self, request: &Request) -> Option<Grant> {
         if self.pools[usize::from(request.pool)].owner.is_some() {
-            return Ok(None);
+            return None;
         }
-        for pool in self.lending_pools(request.class) {
-            if let Some(grant) = self.serve(&Request { pool, ..*request })? {
-                return Ok(Some(grant));
-            }
-        }
-        Ok(None)
+        let lenders: Vec<u16> = self.lending_pools(request.class);
+        lenders.into_iter().find_map(|pool| self.serve(&Request { pool, ..*request }))
     }
 }

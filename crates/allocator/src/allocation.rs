@@ -92,6 +92,14 @@ impl<D: Device, R: Deref<Target = CachingAllocator<D>>> Allocation<D, R> {
         self.allocator.record_block_use(self.block, stream)
     }
 
+    /// Announces that this memory will be kept beyond the step: weights, optimizer state, results.
+    /// No plan will have a place for it. Takes the allocator's lock.
+    pub fn keep(&self) {
+        if self.block.is_some() {
+            self.allocator.keep(self.block);
+        }
+    }
+
     /// Gives up ownership: the memory lives until its address is passed to
     /// [`free_raw`](CachingAllocator::free_raw) or [`claim`](CachingAllocator::claim).
     #[must_use = "the memory is lost without its address"]

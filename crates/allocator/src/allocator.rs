@@ -20,6 +20,7 @@ use crate::oom::OutOfMemory;
 use crate::request::Grant;
 use crate::state::State;
 use crate::stats::Stats;
+use crate::steady::Turn;
 use crate::stitch::Stitching;
 
 /// Asked to free memory when a request finds none; tells whether it freed any.
@@ -116,11 +117,12 @@ impl<D: Device> CachingAllocator<D> {
     #[cold]
     fn grant_slowly<'a>(
         &'a self,
-        state: SpinMutexGuard<'a, State<D>>,
+        mut state: SpinMutexGuard<'a, State<D>>,
         asked: Bytes,
         stream: StreamId,
     ) -> Result<Grant, Error> {
-        let outcome = self.descend(state, asked, stream);
+        let turn = state.steady.take_turn();
+        let outcome = self.descend(state, turn, asked, stream);
         if let Err(Error::OutOfMemory(report)) = &outcome {
             let observers = self.observers.lock().clone();
             for observer in observers {
@@ -135,6 +137,7 @@ impl<D: Device> CachingAllocator<D> {
     fn descend<'a>(
         &'a self,
         mut state: SpinMutexGuard<'a, State<D>>,
+        mut turn: Turn,
         asked: Bytes,
         stream: StreamId,
     ) -> Result<Grant, Error> {
@@ -144,8 +147,31 @@ impl<D: Device> CachingAllocator<D> {
         if state.has_pending() {
             self.state.slowly(&mut state, State::collect)?;
         }
+        let request = state.request(asked, stream)?;
+        if turn == Turn::Due {
+            if state.steady.is_due() {
+                self.state.slowly(&mut state, State::settle);
+            }
+            turn = match state.take_turn(&request) {
+                Ok(grant) => return Ok(grant),
+                Err(turn) => turn,
+            };
+        }
+        let outcome = self.find(state, asked, stream);
+        if turn != Turn::Had {
+            self.state.lock().end_turn(turn, outcome.as_ref().ok());
+        }
+        outcome
+    }
+
+    fn find<'a>(
+        &'a self,
+        mut state: SpinMutexGuard<'a, State<D>>,
+        asked: Bytes,
+        stream: StreamId,
+    ) -> Result<Grant, Error> {
         let mut request = state.request(asked, stream)?;
-        if let Some(grant) = self.state.slowly(&mut state, |state| state.serve(&request))? {
+        if let Some(grant) = self.state.slowly(&mut state, |state| state.serve(&request)) {
             return Ok(grant);
         }
         if self.has_callbacks.load(Ordering::Relaxed) {
@@ -153,7 +179,7 @@ impl<D: Device> CachingAllocator<D> {
             let freed = self.ask_callbacks();
             state = self.state.lock();
             request = state.request(asked, stream)?; // pools may have changed meanwhile
-            if freed && let Some(grant) = state.serve(&request)? {
+            if freed && let Some(grant) = state.serve(&request) {
                 return Ok(grant);
             }
         }

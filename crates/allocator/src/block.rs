@@ -38,6 +38,11 @@ pub(crate) enum BlockState {
     Allocated,
     /// Given back, but other streams may still be using it.
     Pending,
+    /// Set aside for a plan; or one of the plan's places, which nobody has: see
+    /// [`steady`](crate::steady).
+    Plan,
+    /// Handed out at a place of the plan.
+    Planned,
     /// Addresses with no memory behind them, or none of their own: see [`stitch`](crate::stitch).
     Unmapped,
 }
@@ -75,6 +80,10 @@ pub(crate) const NO_EXPANDABLE: u32 = u32::MAX;
 
 /// The `expandable` field of a block in stitched memory.
 pub(crate) const STITCHED: u32 = u32::MAX - 1;
+
+/// The `expandable` field of a place of a plan: it has no neighbours, its bytes belong to the plan's
+/// block, and `place` is its entry in the plan.
+pub(crate) const PLANNED: u32 = u32::MAX - 2;
 
 impl Block {
     /// A free block of no bytes in no segment, to be filled in.
@@ -117,6 +126,11 @@ impl Block {
     #[inline]
     pub(crate) fn is_free_for(&self, stream: u16) -> bool {
         self.state == BlockState::Free && self.stream == stream
+    }
+
+    /// Whether somebody has it.
+    pub(crate) fn is_handed_out(&self) -> bool {
+        matches!(self.state, BlockState::Allocated | BlockState::Planned)
     }
 
     pub(crate) fn is_mapped(&self) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use freeboard_device::Device;
 use freeboard_units::{Address, Bytes};
 
-use crate::block::{BlockId, BlockState, STITCHED};
+use crate::block::{Block, BlockId, BlockState, PLANNED, STITCHED};
 use crate::expandable::ExpandableSegment;
 use crate::state::State;
 use crate::stats::Class;
@@ -30,6 +30,7 @@ impl<D: Device> State<D> {
         self.check_segments()?;
         self.check_lists()?;
         self.check_pending()?;
+        self.check_plan()?;
         self.check_counters()
     }
 
@@ -38,6 +39,10 @@ impl<D: Device> State<D> {
         let live: BTreeSet<BlockId> = self.blocks.iter().map(|(id, _)| id).collect();
         for (id, block) in self.blocks.iter() {
             ensure!(!block.size.is_zero(), "{id:?} is empty");
+            ensure!(
+                block.expandable != PLANNED || (block.prev.is_none() && block.next.is_none()),
+                "{id:?} is a place of a plan and has neighbours"
+            );
             if block.next.is_some() {
                 ensure!(live.contains(&block.next), "{id:?} is followed by no block");
                 let next = &self.blocks[block.next];
@@ -58,7 +63,8 @@ impl<D: Device> State<D> {
             }
             ensure!(block.prev.is_none() || live.contains(&block.prev), "{id:?}: no block before");
             ensure!(
-                matches!(block.state, BlockState::Allocated | BlockState::Pending)
+                block.is_handed_out()
+                    || block.state == BlockState::Pending
                     || block.requested.is_zero(),
                 "{id:?} is free but asked for"
             );
@@ -69,8 +75,14 @@ impl<D: Device> State<D> {
 
     /// Segments do not overlap; pages of expandable ones agree with their blocks.
     fn check_segments(&self) -> Result<(), Broken> {
-        let mut ranges: Vec<(Address, Address)> =
-            self.blocks.iter().map(|(_, block)| (block.address, block.end())).collect();
+        // The places of a plan lie in the plan's own block.
+        let real = |(_, block): &(BlockId, &Block)| block.expandable != PLANNED;
+        let mut ranges: Vec<(Address, Address)> = self
+            .blocks
+            .iter()
+            .filter(real)
+            .map(|(_, block)| (block.address, block.end()))
+            .collect();
         ranges.sort_unstable();
         for pair in ranges.windows(2) {
             ensure!(pair[0].1 <= pair[1].0, "blocks overlap at {}", pair[1].0);
@@ -78,7 +90,7 @@ impl<D: Device> State<D> {
         let mut held = self.check_stitching()?;
         let mut segments = vec![0_usize; self.pools.len()];
         let mut covered = vec![Bytes::ZERO; self.expandable.len()];
-        for (id, block) in self.blocks.iter() {
+        for (id, block) in self.blocks.iter().filter(real) {
             segments[usize::from(block.pool)] += usize::from(block.prev.is_none());
             if !block.is_expandable() {
                 held += block.size;
@@ -184,7 +196,7 @@ impl<D: Device> State<D> {
                 }
                 let size = block.size.as_i64();
                 let is = |state| i64::from(block.state == state);
-                let (out, pending) = (is(BlockState::Allocated), is(BlockState::Pending));
+                let (out, pending) = (i64::from(block.is_handed_out()), is(BlockState::Pending));
                 allocated += out * size;
                 live += out;
                 active += (out + pending) * size;

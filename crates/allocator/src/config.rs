@@ -80,6 +80,8 @@ pub struct Config {
     /// While stitching: how many mappings are kept for each handle, on average
     /// (`stitching_mapping_budget`), from 1 on. Default: 4.
     pub mapping_budget: f64,
+    /// While stitching: whether steps that repeat are planned and served by table (`planning`).
+    pub planning: bool,
     /// Settings read for the pinned host allocator; this crate only carries them.
     pub pinned: PinnedConfig,
 }
@@ -136,6 +138,7 @@ impl Default for Config {
             search_after_reclaim: true,
             fine_growth: true,
             stitching: true,
+            planning: true,
             ..Self::pytorch()
         }
     }
@@ -162,6 +165,7 @@ impl Config {
             stitching: false,
             reserve_target: 1.0,
             mapping_budget: 4.0,
+            planning: false,
             pinned: PinnedConfig::default(),
         }
     }
@@ -171,14 +175,23 @@ impl Config {
     pub const fn with_expandable_segments(mut self, on: bool) -> Self {
         self.expandable_segments = on;
         self.stitching &= on;
+        self.planning &= on;
         self
     }
 
-    /// With or without stitching; with it, segments are expandable.
+    /// With or without stitching, and planning with it; with it, segments are expandable.
     #[must_use]
     pub const fn with_stitching(mut self, on: bool) -> Self {
         self.stitching = on;
+        self.planning = on;
         self.expandable_segments |= on;
+        self
+    }
+
+    /// With or without planning of steps that repeat.
+    #[must_use]
+    pub const fn with_planning(mut self, on: bool) -> Self {
+        self.planning = on;
         self
     }
 

@@ -63,12 +63,14 @@ impl<D: Device> State<D> {
                     largest_free = largest_free.max(block.size);
                 }
                 BlockState::Free => stranded += block.size,
-                BlockState::Allocated => rounding += block.size - block.requested,
+                BlockState::Allocated | BlockState::Planned => {
+                    rounding += block.size - block.requested;
+                }
                 BlockState::Pending => {
                     pending += block.size;
                     rounding += block.size - block.requested;
                 }
-                BlockState::Unmapped => {}
+                BlockState::Unmapped | BlockState::Plan => {}
             }
         }
         let free = mine + stranded;

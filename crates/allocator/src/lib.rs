@@ -36,6 +36,7 @@ mod segment;
 mod servable;
 mod state;
 mod stats;
+mod steady;
 mod stitch;
 
 pub use allocation::{Allocation, Borrowed};
@@ -46,7 +47,8 @@ pub use config::{
 };
 pub use error::Error;
 pub use inspect::{Bookkeeping, Fragmentation};
-pub use oom::{OutOfMemory, Place};
+pub use oom::{OutOfMemory, Place, Stitched};
 pub use private::{PoolId, PoolOptions, PoolUse};
 pub use stats::{Stat, StatByPool, Stats};
+pub use steady::Planning;
 pub use stitch::Stitching;

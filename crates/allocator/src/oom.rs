@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use freeboard_device::Device;
 use freeboard_units::{Bytes, DeviceId, StreamId};
@@ -10,10 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::block::BlockState;
 use crate::error::Error;
 use crate::free_list::FreeList;
+use crate::policy::stitching::pages;
 use crate::private::PoolId;
 use crate::request::Request;
 use crate::state::State;
 use crate::stats::Class;
+use crate::steady::Planning;
+use crate::stitch::Stitching;
 
 /// The numbers behind an out-of-memory error, taken from the state at that moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +51,47 @@ pub struct OutOfMemory {
     pub cached: Bytes,
     /// The largest free block of the request's own pool and stream.
     pub largest_free: Bytes,
+    /// Where memory is stitched: what it came to.
+    pub stitched: Option<Stitched>,
     /// Where the memory is, pool by pool and stream by stream; largest first.
     pub places: Vec<Place>,
+}
+
+/// Free memory where it is stitched, at the moment of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Stitched {
+    /// Free bytes in whole handles, which serve anywhere.
+    pub whole: Bytes,
+    /// The most free bytes next to each other.
+    pub longest: Bytes,
+    /// What stitching has done and holds.
+    pub stitching: Stitching,
+    /// What planning has done and holds.
+    pub planning: Planning,
+}
+
+impl fmt::Display for Stitched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stitching, planning, .. } = self;
+        write!(
+            f,
+            "{} are free in whole handles; {} handles at {} mappings, {} map and {} unmap calls in \
+             {:.1} ms; {} stitched instead of taken from the device",
+            self.whole,
+            stitching.handles,
+            stitching.mappings,
+            stitching.map_calls,
+            stitching.unmap_calls,
+            Duration::from_nanos(stitching.driver_time_ns).as_secs_f64() * 1e3,
+            stitching.stitched_bytes,
+        )?;
+        if planning.plans > 0 {
+            let Planning { hits, misses, deviations, .. } = planning;
+            write!(f, "; plan: {hits} hits, {misses} misses, {deviations} deviations")?;
+        }
+        Ok(())
+    }
 }
 
 /// The blocks of one stream in one pool.
@@ -102,6 +145,9 @@ impl fmt::Display for OutOfMemory {
         }
         write!(f, "; the largest free block for {} has {}. ", self.stream, self.largest_free)?;
         f.write_str(&self.advice())?;
+        if let Some(stitched) = &self.stitched {
+            write!(f, "\n  {stitched}")?;
+        }
         for place in &self.places {
             write!(f, "\n  {place}")?;
         }
@@ -148,6 +194,13 @@ impl OutOfMemory {
                 "{} would be enough, but other streams still use it: free it earlier, let those \
                  streams finish, or end the graph capture, during which events cannot be waited for.",
                 self.pending
+            );
+        }
+        if let Some(stitched) = &self.stitched {
+            return format!(
+                "Enough is free, but only {} of it in whole handles, and {} in one piece: the rest lies \
+                 between live blocks, below a page each, or is a private pool's.",
+                stitched.whole, stitched.longest
             );
         }
         let own = device.saturating_add(self.cached_for_stream());
@@ -202,10 +255,12 @@ impl<D: Device> State<D> {
         let places = self.places();
         let sum = |part: fn(&Place) -> Bytes| places.iter().map(part).sum::<Bytes>();
         let own = self.pools[usize::from(request.pool)].list(request.stream);
-        let segment = request
-            .size
-            .checked_align_up(Bytes::mib(2))
-            .map_or(request.size, |_| request.segment_size(self.config.large_segment_size));
+        let stitched = self.is_stitched(usize::from(request.pool)).then(|| self.stitched());
+        let segment = match pages(request.size) {
+            Some(pages) if stitched.is_some() => pages,
+            Some(_) => request.segment_size(self.config.large_segment_size),
+            None => request.size,
+        };
         let report = OutOfMemory {
             device: self.device.id(),
             stream: self.streams.id(request.stream),
@@ -223,6 +278,7 @@ impl<D: Device> State<D> {
             largest_free: own
                 .and_then(FreeList::largest)
                 .map_or(Bytes::ZERO, |entry| entry.key.size),
+            stitched,
             places,
         };
         tracing::warn!(requested = %report.requested, free = ?report.free, "out of memory");
@@ -246,8 +302,9 @@ impl<D: Device> State<D> {
                 }
             });
             match block.state {
-                BlockState::Allocated => place.allocated += block.size,
+                BlockState::Allocated | BlockState::Planned => place.allocated += block.size,
                 BlockState::Pending => place.pending += block.size,
+                BlockState::Plan => {}
                 BlockState::Free | BlockState::Unmapped => {
                     place.free += block.size;
                     place.largest_free = place.largest_free.max(block.size);

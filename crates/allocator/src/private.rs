@@ -173,6 +173,7 @@ impl<D: Device> State<D> {
             return Err(Error::PoolInUse { pool: id });
         }
         self.private_mut(id)?.holders += 1;
+        self.pause_planning();
         self.captures.push(Capture { pool: id.0, picks, purpose });
         Ok(())
     }

@@ -38,6 +38,7 @@ impl<D: Device> State<D> {
     /// Gives everything back at the end. What is still allocated by bare address stays.
     pub(crate) fn close(&mut self) {
         self.captures.clear();
+        self.disengage();
         for pool in self.private.values_mut() {
             pool.abandon();
         }

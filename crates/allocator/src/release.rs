@@ -3,7 +3,7 @@
 use freeboard_device::Device;
 use freeboard_units::Bytes;
 
-use crate::block::{Block, BlockId, BlockState};
+use crate::block::{Block, BlockId, BlockState, PLANNED};
 use crate::free_list::{Entry, Key};
 use crate::state::State;
 use crate::stats::Class;
@@ -14,7 +14,10 @@ impl<D: Device> State<D> {
     #[inline(always)]
     pub(crate) fn release(&mut self, id: BlockId) {
         let block = &self.blocks[id];
-        assert!(block.state == BlockState::Allocated, "an allocation is freed once");
+        if block.state != BlockState::Allocated {
+            return self.release_planned(id);
+        }
+        self.steady.note_free(block.free_since);
         let (size, class) = (block.size, self.pools[usize::from(block.pool)].class);
         if self.split.is_oversize(size) {
             self.ledger.oversize_allocations.down(1);
@@ -32,6 +35,10 @@ impl<D: Device> State<D> {
         let block = &self.blocks[id];
         let class = self.pools[usize::from(block.pool)].class;
         self.ledger.completed(class, block.size, block.requested);
+        self.steady.note_free(block.free_since);
+        if block.expandable == PLANNED {
+            return self.vacate(id);
+        }
         self.free_block(id, class);
     }
 

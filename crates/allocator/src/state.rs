@@ -23,6 +23,7 @@ use crate::pool::{Pool, Streams};
 use crate::private::{Capture, PrivatePool};
 use crate::request::{Grant, Request};
 use crate::stats::{Class, Ledger};
+use crate::steady::Steady;
 use crate::stitch::Stitch;
 
 /// The allocator's books.
@@ -76,6 +77,7 @@ pub(crate) struct State<D> {
     pub(crate) captures: Vec<Capture>,
     pub(crate) raw: FxHashMap<Address, BlockId>,
     pub(crate) stitch: Stitch,
+    pub(crate) steady: Steady,
 }
 
 /// Streams other than its own on which a block was used.
@@ -123,6 +125,7 @@ impl<D: Device> State<D> {
             next_private: 0,
             captures: Vec::new(),
             raw: FxHashMap::default(),
+            steady: Steady::new(config.planning && config.stitching),
             stitch: Stitch::new(&config),
             device,
             config,
@@ -156,11 +159,21 @@ impl<D: Device> State<D> {
         let stream = self.streams.number(stream)?;
         let pool = StitchPolicy::pool(class as u16, size, self.stitch.round_mask);
         let request = Request { asked, size, class, pool, stream };
+        if self.steady.is_watching() {
+            return self.try_watched(&request);
+        }
         let found = self.reuse(&request, self.stitch.uncut);
         if found.is_none() && self.counts_age {
             self.pools[usize::from(pool)].searches -= 1; // the ladder searches again
         }
         Some(self.hand_out(&request, found?))
+    }
+
+    /// What [`State::try_cached`] does once nothing else has to be thought of.
+    #[inline]
+    pub(crate) fn serve_cached(&mut self, request: &Request) -> Option<Grant> {
+        let found = self.reuse(request, self.stitch.uncut)?;
+        Some(self.hand_out(request, found))
     }
 
     /// Takes the best free block out of the request's pool, if one may serve it.
@@ -194,13 +207,13 @@ impl<D: Device> State<D> {
 
     /// Serves a request from cache, if a free block is there.
     #[inline(never)]
-    pub(crate) fn serve(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+    pub(crate) fn serve(&mut self, request: &Request) -> Option<Grant> {
         let close = self.stitch.uncut != Bytes::MAX && self.is_stitched(usize::from(request.pool));
         if close {
-            return Ok(self.serve_closely(request));
+            return self.serve_closely(request);
         }
-        let found = self.reuse(request, Bytes::MAX);
-        Ok(found.map(|found| self.hand_out(request, found)))
+        let found = self.reuse(request, Bytes::MAX)?;
+        Some(self.hand_out(request, found))
     }
 
     /// Turns a block that is in no list into an allocation, cutting off what is not needed.

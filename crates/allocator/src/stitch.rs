@@ -19,11 +19,14 @@
 mod arena;
 mod check;
 mod divide;
+mod driver;
 mod extend;
 mod give_back;
 mod mappings;
 mod order;
+mod region;
 mod repaint;
+mod retire;
 mod servable;
 mod stats;
 mod survey;
@@ -106,6 +109,7 @@ impl<D: Device> State<D> {
 
     /// The ladder where memory is stitched. See `acquire.rs` for the other one.
     pub(crate) fn stitch(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+        self.stitch.orders.note_use(request.stream);
         let Means { held, capacity, .. } = self.means(Bytes::ZERO);
         if request.size > capacity.max(held) {
             return Ok(None); // more than there can ever be
@@ -120,12 +124,15 @@ impl<D: Device> State<D> {
         if let Some(grant) = self.assemble(request, Thoroughness::Complete)? {
             return Ok(Some(grant));
         }
+        // What is set aside for a plan serves at once when it is needed elsewhere.
+        if self.disengage()
+            && let Some(grant) = self.serve_or_assemble(request)?
+        {
+            return Ok(Some(grant));
+        }
         // Too little is whole. What other streams have yet to finish with comes next, oldest first.
         while self.hurry(request)? {
-            if let Some(grant) = self.serve_closely(request) {
-                return Ok(Some(grant));
-            }
-            if let Some(grant) = self.assemble(request, Thoroughness::Complete)? {
+            if let Some(grant) = self.serve_or_assemble(request)? {
                 return Ok(Some(grant));
             }
         }
@@ -142,6 +149,13 @@ impl<D: Device> State<D> {
             }
         }
         Ok(None)
+    }
+
+    fn serve_or_assemble(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
+        match self.serve_closely(request) {
+            None => self.assemble(request, Thoroughness::Complete),
+            found => Ok(found),
+        }
     }
 
     /// Serves a request from whole handles and new ones.

@@ -42,7 +42,7 @@ static ALLOCATOR: Counting = Counting;
 
 type Lent<'d> = CachingAllocator<&'d SimDevice>;
 
-/// Runs `work` twice to fill the caches of device and host, then once more and counts.
+/// Runs `work` until the caches of device and host are full and a plan is made, and counts once more.
 fn allocates_nothing(work: impl Fn(&Lent<'_>, &mut Vec<u64>)) {
     let expandable = Config::pytorch().with_expandable_segments(true);
     let fixed = Config::default().with_expandable_segments(false);
@@ -53,7 +53,7 @@ fn allocates_nothing(work: impl Fn(&Lent<'_>, &mut Vec<u64>)) {
         // A program that holds nothing at all would have its last page stitched to and fro.
         let held = [1, 3 << 20, 8 << 20]
             .map(|size| allocator.allocate(Bytes::new(size), StreamId::DEFAULT));
-        for _ in 0..3 {
+        for _ in 0..12 {
             counts.clear();
             work(&allocator, &mut counts);
         }

@@ -128,6 +128,35 @@ impl Plan {
         (unplanned < plan.len()).then_some(plan)
     }
 
+    /// The same plan with places in the first `size` bytes of the region only: entries that reach
+    /// beyond are served elsewhere. `None` when none has a place then.
+    ///
+    /// What stands highest is needed for the shortest time, so that a region a little too small for
+    /// the step still serves most of it.
+    #[must_use]
+    pub fn within(&self, size: Bytes) -> Option<Self> {
+        if size >= self.region() {
+            return Some(self.clone());
+        }
+        let units = size.get() / UNIT;
+        let mut plan = self.clone();
+        for slot in plan.slots.iter_mut().filter(|slot| slot.is_planned()) {
+            (slot.first, slot.count) = (0, 0);
+            if slot.offset + slot.key.units() > units {
+                slot.offset = NOWHERE;
+            }
+        }
+        let planned = || plan.slots.iter().filter(|slot| slot.is_planned());
+        plan.unplanned = plan.slots.len() - planned().count();
+        let bytes = planned().map(|slot| slot.key.size());
+        plan.extent.planned = bytes.fold(Bytes::ZERO, Bytes::saturating_add);
+        let top = planned().map(|slot| slot.offset + slot.key.units()).max()?;
+        plan.extent.region = Bytes::new(top * UNIT);
+        // Whoever had an entry without a place before it has others before it now.
+        plan.predecessors = link(&mut plan.slots)?;
+        Some(plan)
+    }
+
     /// How many requests the step has; at least one.
     #[inline]
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_allocator::{Borrowed, CachingAllocator, Config, Error, Stats};
+use freeboard_allocator::{Borrowed, CachingAllocator, Config, Error, Planning, Stats, Stitching};
 use freeboard_device_sim::{SimConfig, SimDevice};
 use freeboard_units::{Bytes, StreamId};
 use serde::Serialize;
@@ -100,6 +100,10 @@ pub struct Run {
     pub driver_time_ns: u64,
     /// All counters.
     pub stats: Stats,
+    /// What stitching did; all zero where memory is not stitched.
+    pub stitching: Stitching,
+    /// What planning did; all zero where steps are not planned.
+    pub planning: Planning,
     /// Driver calls by name.
     pub calls: BTreeMap<&'static str, u64>,
     /// The course of memory over time, if asked for.
@@ -182,7 +186,11 @@ pub fn run(trace: &Trace, options: &RunOptions) -> Result<Run, RunError> {
         samples: Vec::new(),
     };
     let every = trace.ops.len().div_ceil(options.samples.max(1)).max(1);
+    let mut marks = trace.steps.iter().map(|step| step.op_index).peekable();
     for (index, op) in trace.ops.iter().enumerate() {
+        while marks.next_if(|&mark| mark <= index).is_some() {
+            allocator.step();
+        }
         match replay.step(op.kind) {
             Ok(()) => {}
             Err(Error::OutOfMemory(report)) => {
@@ -203,9 +211,19 @@ pub fn run(trace: &Trace, options: &RunOptions) -> Result<Run, RunError> {
         }
     }
     let Replay { ooms, oom_events, samples, held, .. } = replay;
-    let result = summarize(&allocator.stats(), &device);
+    let result = Run {
+        stitching: by_the_model(allocator.stitching(), &device),
+        planning: allocator.planning(),
+        ..summarize(&allocator.stats(), &device)
+    };
     drop(held);
     Ok(Run { survived: oom_events == 0, oom_events, ooms, samples, ..result })
+}
+
+/// Time on a simulated device is what its cost model says, not what the simulation took.
+fn by_the_model(mut stitching: Stitching, device: &SimDevice) -> Stitching {
+    stitching.driver_time_ns = if stitching.handles > 0 { device.driver_time_ns() } else { 0 };
+    stitching
 }
 
 fn summarize(stats: &Stats, device: &SimDevice) -> Run {
@@ -227,6 +245,8 @@ fn summarize(stats: &Stats, device: &SimDevice) -> Run {
         stalls: stats.stalls,
         driver_time_ns: device.driver_time_ns(),
         stats: stats.clone(),
+        stitching: Stitching::default(),
+        planning: Planning::default(),
         calls: device.calls(),
         samples: Vec::new(),
     }

@@ -8,8 +8,8 @@ use freeboard_units::Bytes;
 
 use super::{Config, ConfigError, ConfigWarning, Parsed, Reserve, Roundup};
 
-/// Every key of `PyTorch` 2.15, with the spellings for AMD devices.
-const KEYS: [&str; 22] = [
+/// Every key of `PyTorch` 2.15, with the spellings for AMD devices, and ours.
+const KEYS: [&str; 26] = [
     "backend",
     "expandable_segments",
     "expandable_segments_reserve",
@@ -28,9 +28,13 @@ const KEYS: [&str; 22] = [
     "pinned_use_background_threads",
     "pinned_use_cuda_host_register",
     "pinned_use_hip_host_register",
+    "planning",
     "release_lock_on_cudamalloc",
     "release_lock_on_hipmalloc",
     "roundup_power2_divisions",
+    "stitching",
+    "stitching_mapping_budget",
+    "stitching_reserve_target",
     "throw_on_cudamalloc_oom",
 ];
 
@@ -122,10 +126,12 @@ struct Reader {
 impl Reader {
     fn apply(&mut self, setting: &Setting) -> Result<(), ConfigError> {
         let config = &mut self.config;
-        let pinned = &mut config.pinned;
         match setting.key.as_str() {
             "backend" => setting.backend()?,
-            "expandable_segments" => config.expandable_segments = setting.flag()?,
+            "expandable_segments" => {
+                let on = setting.flag()?;
+                self.config = self.config.clone().with_expandable_segments(on);
+            }
             "expandable_segments_reserve" => {
                 let reserve = self.reserve(setting, &setting.value);
                 self.config.expandable_segments_reserve = reserve;
@@ -162,6 +168,16 @@ impl Reader {
                 setting.flag()?;
                 self.warn(&setting.key, "has no effect: this allocator has no such switch");
             }
+            key if key.starts_with("pinned_") => self.apply_pinned(setting)?,
+            _ => self.apply_ours(setting)?,
+        }
+        Ok(())
+    }
+
+    /// Settings of pinned host memory.
+    fn apply_pinned(&mut self, setting: &Setting) -> Result<(), ConfigError> {
+        let pinned = &mut self.config.pinned;
+        match setting.key.as_str() {
             "pinned_use_cuda_host_register" | "pinned_use_hip_host_register" => {
                 pinned.use_cuda_host_register = setting.flag()?;
             }
@@ -186,8 +202,24 @@ impl Reader {
             }
             _ => return Err(setting.unknown()),
         }
-        if setting.key.starts_with("pinned_") {
-            self.warn(&setting.key, "concerns pinned host memory, not the device allocator");
+        self.warn(&setting.key, "concerns pinned host memory, not the device allocator");
+        Ok(())
+    }
+
+    /// Settings that `PyTorch` does not have.
+    fn apply_ours(&mut self, setting: &Setting) -> Result<(), ConfigError> {
+        match setting.key.as_str() {
+            "stitching" => self.config = self.config.clone().with_stitching(setting.flag()?),
+            "stitching_mapping_budget" => {
+                let budget = self.number(setting)?;
+                self.config = self.config.clone().with_mapping_budget(budget)?;
+            }
+            "stitching_reserve_target" => {
+                let target = self.number(setting)?;
+                self.config = self.config.clone().with_reserve_target(target)?;
+            }
+            "planning" => self.config.planning = setting.flag()?,
+            _ => return Err(setting.unknown()),
         }
         Ok(())
     }

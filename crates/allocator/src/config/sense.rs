@@ -29,7 +29,14 @@ impl Config {
                 ),
             });
         }
-        Ok(())
+        if self.stitching && !self.expandable_segments {
+            return Err(ConfigError::Contradiction {
+                key: "stitching".into(),
+                conflict: "needs expandable_segments:True; use both or neither".into(),
+            });
+        }
+        let ours = self.clone().with_reserve_target(self.reserve_target)?;
+        ours.with_mapping_budget(self.mapping_budget).map(drop)
     }
 
     /// Settings that change nothing as things stand, with the remedy.
@@ -53,7 +60,9 @@ impl Config {
                 "skips expandable segments, so it finds nothing to collect; leave it out",
             );
         }
-        if self.max_split_size.is_some() && self.expandable_segments {
+        if self.max_split_size.is_some() && self.stitching {
+            warn("max_split_size_mb", "has no effect where memory is stitched; leave it out");
+        } else if self.max_split_size.is_some() && self.expandable_segments {
             warn(
                 "max_split_size_mb",
                 "expandable segments are split whatever their size; it only keeps large free \
@@ -65,6 +74,9 @@ impl Config {
         }
         if self.expandable_segments_reserve.is_some() && !self.expandable_segments {
             warn("expandable_segments_reserve", "has no effect without expandable_segments:True");
+        }
+        if self.planning && !self.stitching {
+            warn("planning", "has no effect without stitching:True");
         }
         inert
     }

@@ -23,6 +23,8 @@ const NEAR: f64 = 0.8;
 const HANDLE_SHARE: f64 = 0.005;
 /// and memory is taken in advance up to this part of the peak of live bytes.
 const ADVANCE_SHARE: f64 = 0.003;
+/// For a plan, this much more than the reserve target may be held.
+const PLAN_SHARE: f64 = 1.005;
 
 /// The user's trade between memory and driver calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +57,11 @@ impl StitchPolicy {
     /// Whether taking `more` bytes is better than stitching as many.
     pub(crate) fn prefers_growing(&self, means: Means, more: Bytes) -> bool {
         means.held + more <= part(means.peak, self.reserve_target).min(means.capacity)
+    }
+
+    /// How much may be held so that a plan can have its memory in one piece.
+    pub(crate) fn room_for_plans(&self, means: Means) -> Bytes {
+        part(means.peak, self.reserve_target.max(1.0) * PLAN_SHARE)
     }
 
     /// How much to take when `missing` bytes are: more only where little is risked.

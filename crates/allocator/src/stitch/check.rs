@@ -3,7 +3,7 @@
 use freeboard_device::Device;
 use freeboard_units::{Address, AddressRange, Bytes};
 
-use crate::block::STITCHED;
+use crate::block::{Block, STITCHED};
 use crate::check::{Broken, ensure};
 use crate::policy::stitching::SHARED_POOLS;
 use crate::state::State;
@@ -48,10 +48,12 @@ impl<D: Device> State<D> {
         ensure!(joined(&mapped) == joined(awake), "blocks are not where handles are awake");
         for (pool, arena) in self.stitch.arenas.iter().enumerate() {
             let blocks = |range: &AddressRange| -> Bytes {
-                let inside = |block: &crate::block::Block| range.covers(block.range());
+                let inside = |block: &Block| range.covers(block.range());
                 let all = self.blocks.iter().map(|(_, block)| block);
-                let own = all.filter(|block| usize::from(block.pool) == pool);
-                own.filter(|block| inside(block)).map(|block| block.size).sum()
+                let own = |block: &&Block| {
+                    usize::from(block.pool) == pool && block.expandable == STITCHED
+                };
+                all.filter(own).filter(|block| inside(block)).map(|block| block.size).sum()
             };
             for range in &arena.ranges {
                 ensure!(blocks(range) == range.size(), "blocks do not tile {range}");

@@ -104,8 +104,7 @@ impl<D: Device> State<D> {
     }
 
     fn create_and_map(&mut self, range: AddressRange) -> Result<Handle, DeviceError> {
-        let handle = self.device.create(range.size())?;
-        self.stitch.counts.created += 1;
+        let handle = self.create_handle(range.size())?;
         if let Err(error) = self.map(range, handle) {
             self.release_handles([handle]);
             return Err(error);

@@ -39,14 +39,27 @@ const SLACK: Bytes = Bytes::mib(128);
 impl<D: Device> State<D> {
     /// Serves a request from the frontier of its arena.
     pub(super) fn extend(&mut self, request: &Request, whole: &[Whole]) -> Result<Found, Error> {
+        let means = self.means(request.size);
+        self.extend_within(request, whole, means, true)
+    }
+
+    /// As [`State::extend`], with these means, and taking memory from the device first, where that
+    /// is cheap, only if told so.
+    pub(super) fn extend_within(
+        &mut self,
+        request: &Request,
+        whole: &[Whole],
+        mut means: Means,
+        may_take_first: bool,
+    ) -> Result<Found, Error> {
         let pool = usize::from(request.pool);
         let Some(room) = pages(request.size) else { return Ok(Found::Nothing) };
         if !self.prepare_frontier(pool, room + SLACK)? {
             return Ok(Found::Nothing);
         }
-        let mut means = self.means(request.size);
         for _ in 0..2 {
-            let Some(extension) = self.plan_extension(request, whole, means) else { break };
+            let extension = self.plan_extension(request, whole, means, may_take_first);
+            let Some(extension) = extension else { break };
             match self.carry_out(request, &extension) {
                 Ok(made) => return Ok(self.enter_extension(request, &extension, made)),
                 Err(DeviceError::OutOfMemory { .. }) => {}
@@ -64,6 +77,7 @@ impl<D: Device> State<D> {
         request: &Request,
         whole: &[Whole],
         means: Means,
+        may_take_first: bool,
     ) -> Option<Extension> {
         let pool = usize::from(request.pool);
         let front = self.stitch.arenas[pool].frontier?.start();
@@ -77,7 +91,7 @@ impl<D: Device> State<D> {
         let base = tail.first().map_or(front, |&id| self.blocks[id].address);
         let needed = pages(request.size.saturating_sub(front.offset_from(base)))?;
         let (mut missing, mut stitched) = (needed, Vec::new());
-        if !self.stitch.policy.prefers_growing(means, missing) {
+        if !(may_take_first && self.stitch.policy.prefers_growing(means, missing)) {
             let tail = AddressRange::new(base, front.offset_from(base));
             for whole in whole.iter().filter(|whole| !tail.overlaps(whole.range)) {
                 if missing.is_zero() {
@@ -121,11 +135,8 @@ impl<D: Device> State<D> {
     fn create(&mut self, sizes: &[Bytes]) -> Result<Vec<Handle>, DeviceError> {
         let mut made = Vec::with_capacity(sizes.len());
         for &size in sizes {
-            match self.device.create(size) {
-                Ok(handle) => {
-                    self.stitch.counts.created += 1;
-                    made.push(handle);
-                }
+            match self.create_handle(size) {
+                Ok(handle) => made.push(handle),
                 Err(error) => {
                     self.release_handles(made);
                     return Err(error);
@@ -181,35 +192,6 @@ impl<D: Device> State<D> {
         self.release_handles(unused);
     }
 
-    pub(super) fn map(&mut self, range: AddressRange, handle: Handle) -> Result<(), DeviceError> {
-        self.device.map(range, handle)?;
-        self.stitch.counts.map_calls += 1;
-        Ok(())
-    }
-
-    pub(super) fn unmap(&mut self, range: AddressRange) -> Result<(), DeviceError> {
-        self.device.unmap(range)?;
-        self.stitch.counts.unmap_calls += 1;
-        Ok(())
-    }
-
-    pub(super) fn set_access(&mut self, range: AddressRange) -> Result<(), DeviceError> {
-        self.device.set_access(range)?;
-        self.stitch.counts.access_calls += 1;
-        Ok(())
-    }
-
-    /// Releases handles that are mapped nowhere; what cannot be is tried again later.
-    pub(super) fn release_handles(&mut self, handles: impl IntoIterator<Item = Handle>) {
-        for handle in handles {
-            self.stitch.counts.released += 1;
-            if let Err(error) = self.device.release(handle) {
-                tracing::warn!(%error, "memory could not be given back; tried again later");
-                self.orphans.push(handle);
-            }
-        }
-    }
-
     /// Enters what has been mapped into the books, and takes the request's bytes out of it.
     fn enter_extension(
         &mut self,
@@ -231,6 +213,7 @@ impl<D: Device> State<D> {
             at = at + size;
         }
         self.count_extension(request, extension, taken);
+        self.steady.note_driver_call();
         self.put_to_sleep(request.class, &moves);
         let arena = &mut self.stitch.arenas[pool];
         arena.frontier =

@@ -15,6 +15,7 @@ impl<D: Device> State<D> {
         if !self.stitch.on {
             return Ok(());
         }
+        self.disengage();
         self.wait_until_quiet()?;
         let mut outcome = self.heal_scars();
         let mut whole = self.whole_handles(Thoroughness::Complete, Usable::All);

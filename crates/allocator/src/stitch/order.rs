@@ -21,12 +21,14 @@ pub(super) struct Orders {
     /// All that was freed up to this tick is over on every stream: it may be unmapped.
     pub(super) quiet: u64,
     fence: Option<Fence>,
+    /// Streams that were retired and not seen since.
+    retired: Vec<u16>,
 }
 
 impl Default for Orders {
     fn default() -> Self {
         // Tick 0 is over before anything happens.
-        Self { tick: 1, waited: Vec::new(), quiet: 0, fence: None }
+        Self { tick: 1, waited: Vec::new(), quiet: 0, fence: None, retired: Vec::new() }
     }
 }
 
@@ -42,7 +44,19 @@ impl Orders {
     fn is_ordered(&self, later: u16, earlier: u16, since: u64) -> bool {
         let row = self.waited.get(usize::from(later));
         let waited = row.and_then(|row| row.get(usize::from(earlier))).copied().unwrap_or(0);
-        later == earlier || since <= self.quiet.max(waited)
+        later == earlier || since <= self.quiet.max(waited) || self.retired.contains(&earlier)
+    }
+
+    /// Notes that a stream has no work any more.
+    pub(super) fn retire(&mut self, stream: u16) {
+        if !self.retired.contains(&stream) {
+            self.retired.push(stream);
+        }
+    }
+
+    /// Notes that a stream is used, perhaps again.
+    pub(super) fn note_use(&mut self, stream: u16) {
+        self.retired.retain(|&retired| retired != stream);
     }
 
     fn note(&mut self, later: u16, earlier: u16) {
@@ -77,7 +91,7 @@ impl<D: Device> State<D> {
         Ok(())
     }
 
-    fn order_streams(&mut self, later: u16, earlier: u16) -> Result<(), DeviceError> {
+    pub(crate) fn order_streams(&mut self, later: u16, earlier: u16) -> Result<(), DeviceError> {
         let event = self.mark(earlier)?;
         let waited = self.device.stream_wait(self.streams.id(later), event);
         // The wait is for this mark, whatever the event marks next.
@@ -142,6 +156,9 @@ impl<D: Device> State<D> {
     fn raise_fence(&mut self) -> Result<(), DeviceError> {
         let mut events = Vec::new();
         for stream in 0..self.streams.count() {
+            if self.stitch.orders.retired.contains(&stream) {
+                continue;
+            }
             match self.mark(stream) {
                 Ok(event) => events.push(event),
                 Err(error) => {

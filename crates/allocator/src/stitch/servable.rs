@@ -5,6 +5,7 @@ use freeboard_units::{AddressRange, Bytes};
 
 use super::survey::{Thoroughness, Usable};
 use crate::error::Error;
+use crate::oom::Stitched;
 use crate::policy::placement::{PAGE, SMALL};
 use crate::policy::rounding::MIN_BLOCK;
 use crate::policy::stitching::{ROUND, SHARED_POOLS};
@@ -27,7 +28,7 @@ impl<D: Device> State<D> {
     }
 
     /// Free bytes that meet at a pool's frontier: its free tail, and whole handles from anywhere.
-    fn reach(&self, pool: usize, usable: Usable) -> Bytes {
+    pub(super) fn reach(&self, pool: usize, usable: Usable) -> Bytes {
         let front = self.stitch.arenas[pool].frontier.map(AddressRange::start);
         let hole = front.and_then(|front| self.unmapped_at(pool, front));
         let tail = hole
@@ -43,6 +44,18 @@ impl<D: Device> State<D> {
             .map(AddressRange::size)
             .sum();
         tail.map_or(Bytes::ZERO, AddressRange::size) + whole
+    }
+
+    /// What is free at the moment of a refusal.
+    pub(crate) fn stitched(&self) -> Stitched {
+        let usable = Usable::All;
+        let whole = self.whole_handles(Thoroughness::Complete, usable);
+        Stitched {
+            whole: whole.iter().map(|whole| whole.range.size()).sum(),
+            longest: self.longest_run(usable),
+            stitching: self.stitching(),
+            planning: self.planning(),
+        }
     }
 
     fn longest_run(&self, usable: Usable) -> Bytes {

@@ -28,6 +28,8 @@ pub struct Stitching {
     pub unmap_calls: u64,
     /// Calls of `cuMemSetAccess` that succeeded.
     pub access_calls: u64,
+    /// How long all these calls kept the host, in nanoseconds.
+    pub driver_time_ns: u64,
     /// Requests that extended a frontier.
     pub extensions: u64,
     /// Those of them that were served from whole free handles, in part or wholly.

@@ -12,7 +12,7 @@ use crate::state::State;
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thoroughness {
+pub(crate) enum Thoroughness {
     /// Around free blocks of at least a page: all there are, with one stream.
     Quick,
     /// Every free block: pieces of several streams, each below a page, may make up a handle.
@@ -21,7 +21,7 @@ pub(super) enum Thoroughness {
 
 /// Which free blocks a request may use.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Usable {
+pub(crate) enum Usable {
     /// All: other streams' in order of an event.
     All,
     /// Those of this stream: while a graph is captured, events cannot be recorded.
@@ -42,15 +42,15 @@ impl Usable {
 pub(super) struct Run {
     pub(super) first: BlockId,
     pub(super) last: BlockId,
-    pub(super) range: AddressRange,
+    pub(crate) range: AddressRange,
 }
 
 /// A handle without a live byte.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Whole {
+pub(crate) struct Whole {
     pub(super) number: Number,
     /// Where it is awake.
-    pub(super) range: AddressRange,
+    pub(crate) range: AddressRange,
     /// The free blocks it lies in.
     pub(super) run: Run,
 }
@@ -62,7 +62,7 @@ impl<D: Device> State<D> {
     }
 
     /// Every handle that is whole and free; those in the smallest runs first.
-    pub(super) fn whole_handles(&self, thoroughness: Thoroughness, usable: Usable) -> Vec<Whole> {
+    pub(crate) fn whole_handles(&self, thoroughness: Thoroughness, usable: Usable) -> Vec<Whole> {
         let mut runs = Vec::new();
         for pool in 0..SHARED_POOLS {
             match thoroughness {

@@ -22,6 +22,7 @@ mod hot_path;
 mod largest;
 #[cfg(test)]
 mod out_of_memory;
+mod planning;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use freeboard_planning::{Options, Plan, Recorder, Served, Server};
+use freeboard_units::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -110,8 +111,13 @@ proptest! {
     fn no_two_live_blocks_share_a_byte_whatever_the_program_does(
         step in steps(LONGEST),
         whims in whims(),
+        room in 1..=8_u64,
     ) {
         let Some((plan, position)) = planned(&step) else { return Ok(()) };
+        // All of the region, or only some eighths of it.
+        let room = Bytes::new(plan.region().get() * room / 8);
+        let Some(plan) = plan.within(room) else { return Ok(()) };
+        prop_assert!(plan.region() <= room);
         // The request that stands at the plan's start.
         let first = step.len() - position;
         let mut checked = Checked { server: Server::new(plan, position), live: BTreeMap::new() };

@@ -137,3 +137,27 @@ proptest::proptest! {
         let _ = Config::parse(&options);
     }
 }
+
+#[test]
+fn our_own_keys_are_read_and_checked() {
+    let config = parsed(
+        "stitching:True,planning:False,stitching_reserve_target:1.1,stitching_mapping_budget:2",
+    )
+    .config;
+    assert!(config.stitching && config.expandable_segments && !config.planning);
+    assert_eq!((config.reserve_target, config.mapping_budget), (1.1, 2.0));
+    for (options, key) in [
+        ("stitching:yes", "stitching"),
+        ("stitching_reserve_target:-1", "stitching_reserve_target"),
+        ("stitching_reserve_target:NaN", "stitching_reserve_target"),
+        ("stitching_mapping_budget:0.5", "stitching_mapping_budget"),
+        ("stitching_mapping_budget:inf", "stitching_mapping_budget"),
+    ] {
+        let error = Config::parse(options).unwrap_err().to_string();
+        assert!(error.contains(key), "{options}: {error}");
+    }
+    let contradiction = Config { stitching: true, ..Config::pytorch() };
+    assert!(contradiction.check().is_err());
+    let warnings = Config::parse("planning:True").unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.key == "planning"));
+}

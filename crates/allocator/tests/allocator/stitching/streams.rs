@@ -100,3 +100,21 @@ fn parts_of_two_streams_are_one_after_a_wait() {
     drop(both);
     finish(&device, allocator);
 }
+
+#[test]
+fn a_retired_stream_is_waited_for_by_nobody() {
+    let (device, allocator) = lend(Config::default(), 64);
+    drop(take_on(&allocator, Bytes::mib(40), 1));
+    let _other = take_on(&allocator, Bytes::mib(2), 0);
+    drop(take_on(&allocator, Bytes::mib(38), 1));
+    allocator.retire_stream(stream(1));
+    let before = events(&device);
+    let taken = take_on(&allocator, Bytes::mib(40), 0);
+    assert_eq!(events(&device), before);
+    drop(taken);
+    // It may come back.
+    drop(take_on(&allocator, Bytes::mib(40), 1));
+    drop(take_on(&allocator, Bytes::mib(40), 0));
+    assert_eq!(events(&device)[1], before[1] + 2);
+    allocator.check().unwrap();
+}
