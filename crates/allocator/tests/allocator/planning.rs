@@ -35,7 +35,7 @@ fn run(allocator: &Allocator, step: &Step) {
 #[test]
 fn a_marked_step_is_planned_after_two_repetitions_and_costs_no_driver_call() {
     let (device, allocator) = lend(Config::default(), 4096);
-    let _weights = take_on(&allocator, Bytes::mib(100), 0);
+    let weights = take_on(&allocator, Bytes::mib(100), 0);
     for _ in 0..4 {
         run(&allocator, &model());
         allocator.step();
@@ -194,7 +194,7 @@ fn a_failing_call_costs_a_plan_at_most() {
         (n, reached) = (n + 1, false);
         for fault in [fault(), Fault::OutOfMemory] {
             let (device, allocator) = lend(Config::default(), 300);
-            let _weights = take_on(&allocator, Bytes::mib(30), 0);
+            let weights = take_on(&allocator, Bytes::mib(30), 0);
             device.set_faults(FaultPlan::nth_call(n, fault));
             for round in 0..6 {
                 let mut held: Vec<Held> = Vec::new();
@@ -210,7 +210,7 @@ fn a_failing_call_costs_a_plan_at_most() {
             }
             reached |= device.total_calls() > n;
             device.clear_faults();
-            drop((_weights, allocator));
+            drop((weights, allocator));
             assert!(device.is_empty(), "call {n}");
         }
     }

@@ -240,6 +240,7 @@ impl World {
             self.watch.order(live.stream, other);
             self.watch.work_on(&live.pieces, other);
         }
+        drop(live.held);
     }
 
     /// Every handle that is mapped, and its size.
