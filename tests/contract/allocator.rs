@@ -14,8 +14,8 @@ pub(crate) fn checks<D: Full>() -> Vec<Check<D>> {
     checks![
         every_policy_keeps_every_byte,
         every_policy_keeps_every_byte_when_memory_is_tight,
-        planned_steps_keep_every_byte,
         stitched_memory_keeps_every_byte,
+        planned_steps_keep_every_byte,
         threads_keep_every_byte,
         everything_is_given_back,
     ]
@@ -71,12 +71,13 @@ fn run<D: Full>(
     live: Bytes,
 ) {
     let random = Random(0x9e37_79b9 + u64::from(salt));
-    run_drawn((allocator, streams), random, salt, steps, live);
+    run_drawn(allocator, streams, random, salt, steps, live);
 }
 
 /// As [`run`], with the program drawn from `random` and other colours for another salt.
 fn run_drawn<D: Full>(
-    (allocator, streams): (&CachingAllocator<D>, &[StreamId]),
+    allocator: &CachingAllocator<D>,
+    streams: &[StreamId],
     mut random: Random,
     salt: u32,
     steps: usize,
@@ -153,23 +154,6 @@ fn every_policy_keeps_every_byte_when_memory_is_tight<D: Full>(device: &D) {
     device.release(ballast).unwrap();
 }
 
-/// The same step over and over, another one between: served from a plan, and not.
-fn planned_steps_keep_every_byte<D: Full>(device: &D) {
-    let roomy = Config::default().with_reserve_target(4.0).unwrap();
-    for (count, config) in [(1, Config::default()), (3, roomy)] {
-        let streams = streams(device, count);
-        let allocator = CachingAllocator::new(device.clone(), config).unwrap();
-        for round in 1..=14 {
-            let random = Random(if round == 9 { 77 } else { 99 });
-            run_drawn((&allocator, &streams), random, round, 150, Bytes::mib(64));
-            allocator.step();
-        }
-        let planning = allocator.planning();
-        assert!(planning.hits > 300 && planning.deviations > 0, "{planning:?}");
-        assert_eq!(allocator.check(), Ok(()));
-    }
-}
-
 /// Little memory and four streams: memory falls asleep, wakes, is unmapped and divided.
 fn stitched_memory_keeps_every_byte<D: Full>(device: &D) {
     let streams = streams(device, 4);
@@ -207,6 +191,23 @@ fn divide<D: Full>(allocator: &CachingAllocator<D>) {
         drop(memory);
     }
     painter.look();
+}
+
+/// The same step over and over, another one between: served from a plan, and not.
+fn planned_steps_keep_every_byte<D: Full>(device: &D) {
+    let roomy = Config::default().with_reserve_target(4.0).unwrap();
+    for (count, config) in [(1, Config::default()), (3, roomy)] {
+        let streams = streams(device, count);
+        let allocator = CachingAllocator::new(device.clone(), config).unwrap();
+        for round in 1..=14 {
+            let random = Random(if round == 9 { 77 } else { 99 });
+            run_drawn(&allocator, &streams, random, round, 150, Bytes::mib(64));
+            allocator.step();
+        }
+        let planning = allocator.planning();
+        assert!(planning.hits > 300 && planning.deviations > 0, "{planning:?}");
+        assert_eq!(allocator.check(), Ok(()));
+    }
 }
 
 fn threads_keep_every_byte<D: Full>(device: &D) {

@@ -110,6 +110,10 @@ impl<D: Device> State<D> {
     /// The ladder where memory is stitched. See `acquire.rs` for the other one.
     pub(crate) fn stitch(&mut self, request: &Request) -> Result<Option<Grant>, Error> {
         self.stitch.orders.note_use(request.stream);
+        let Means { held, capacity, .. } = self.means(Bytes::ZERO);
+        if request.size > capacity.max(held) {
+            return Ok(None); // more than there can ever be
+        }
         self.trim();
         if let Some(grant) = self.serve_closely(request) {
             return Ok(Some(grant));
@@ -178,9 +182,8 @@ impl<D: Device> State<D> {
     /// Best fit near the limit: a free block of the stream, whose handles are looked at before it
     /// is cut.
     pub(crate) fn serve_closely(&mut self, request: &Request) -> Option<Grant> {
-        let list = self.pools[usize::from(request.pool)].list(request.stream);
-        let found = list.and_then(|list| list.at_least(Key::from_size(request.size)));
-        let free_list::Found { entry, .. } = found?;
+        let list = self.pools[usize::from(request.pool)].list(request.stream)?;
+        let free_list::Found { entry, .. } = list.at_least(Key::from_size(request.size))?;
         let at = self.blocks[entry.block].address;
         let taken = self.take(entry.block, AddressRange::new(at, request.size));
         let Found::Block(block) = taken else { return None };
@@ -197,9 +200,9 @@ impl<D: Device> State<D> {
 
     /// What can be had, if `more` bytes come to life.
     fn means(&mut self, more: Bytes) -> Means {
-        let live = self.ledger.live_bytes();
-        let peak = self.ledger.peak_live_bytes().max(live + more).max(self.stitch.most_live);
-        self.stitch.most_live = peak;
+        let most_live = self.ledger.peak_live_bytes().max(self.stitch.most_live);
+        self.stitch.most_live = most_live;
+        let peak = most_live.max(self.ledger.live_bytes() + more);
         let early = self.limit.room_before_rejection(self.held, self.total);
         let allowed = self.limit.allowed.unwrap_or(self.total).min(self.total);
         let capacity = allowed.min(self.held.saturating_add(early));

@@ -5,15 +5,16 @@ use freeboard_units::StreamId;
 
 use super::repaint::Coat;
 use crate::allocator::CachingAllocator;
-use crate::block::BlockId;
+use crate::block::{Block, BlockId};
 use crate::policy::stitching::SHARED_POOLS;
 use crate::state::State;
 
 impl<D: Device> CachingAllocator<D> {
     /// Announces that all work on a stream is done and none will follow, before it is destroyed.
     ///
-    /// What was freed there serves other streams without an event, which a destroyed stream could not
-    /// record any more. Allocations made on it may be freed later all the same.
+    /// Its memory, free or not, goes to the default stream, but for that of private pools; what was
+    /// freed there serves every stream without an event, which a destroyed stream could not record
+    /// any more. Does nothing for the default stream, which cannot be destroyed.
     pub fn retire_stream(&self, stream: StreamId) {
         let mut state = self.state.lock();
         self.state.slowly(&mut state, |state| state.retire(stream));
@@ -22,17 +23,30 @@ impl<D: Device> CachingAllocator<D> {
 
 impl<D: Device> State<D> {
     fn retire(&mut self, stream: StreamId) {
-        let Some(number) = self.streams.find(stream).filter(|_| self.stitch.on) else { return };
+        let Some(number) = self.streams.find(stream) else { return };
+        let Some(heir) = self.streams.number(StreamId::DEFAULT).filter(|&heir| heir != number)
+        else {
+            return;
+        };
+        for uses in self.uses.values_mut() {
+            uses.streams.retain(|&used| used != number);
+        }
+        if !self.stitch.on {
+            return;
+        }
         self.pause_planning();
-        // Any other stream may have what nobody uses any more.
-        let heir = u16::from(number == 0);
-        if heir < self.streams.count() {
-            for pool in 0..SHARED_POOLS {
-                while let Some(id) = self.first_free(pool, number) {
-                    let range = self.blocks[id].range();
-                    let free = Coat::Free { stream: heir, since: 0 };
-                    self.repaint(id, id, &[(range, free)], range.start());
-                }
+        for pool in 0..SHARED_POOLS {
+            while let Some(id) = self.first_free(pool, number) {
+                let range = self.blocks[id].range();
+                let free = Coat::Free { stream: heir, since: 0 };
+                self.repaint(id, id, &[(range, free)], range.start());
+            }
+        }
+        let own = |(_, block): &(BlockId, &Block)| block.is_mapped() && block.stream == number;
+        let live: Vec<BlockId> = self.blocks.iter().filter(own).map(|(id, _)| id).collect();
+        for id in live {
+            if self.is_stitched(usize::from(self.blocks[id].pool)) {
+                self.blocks[id].stream = heir;
             }
         }
         self.stitch.orders.retire(number);

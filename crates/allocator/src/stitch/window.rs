@@ -155,8 +155,7 @@ impl<D: Device> State<D> {
 fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
     // By handle: how many parts are inside, and of which slot.
     let mut inside = vec![(0_u32, Address::NULL); numbers];
-    type Cost = (Bytes, Bytes, Bytes);
-    let mut best: Option<(Cost, &[Part])> = None;
+    let mut best: Option<([Bytes; 3], &[Part])> = None;
     let (mut end, mut woken) = (0, Bytes::ZERO);
     let cost = |part: &Part| if part.wakes { part.range.size() } else { Bytes::ZERO };
     for start in 0..parts.len() {
@@ -182,7 +181,7 @@ fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
         if length(end) >= size {
             let last = parts[end - 1];
             let beyond = if last.wakes { length(end) - size } else { Bytes::ZERO };
-            let key = (woken, woken - beyond, length(end));
+            let key = [woken, woken - beyond, length(end)];
             if best.is_none_or(|(least, _)| key < least) {
                 best = Some((key, &parts[start..end]));
             }

@@ -12,4 +12,5 @@ mod bounds;
 mod faults;
 mod found;
 mod random;
+mod refusals;
 mod streams;

@@ -123,3 +123,32 @@ fn what_is_in_use_stays_mapped() {
     assert!(device.books().is_empty(), "{:?}", device.books().leaks());
     assert_eq!(device.books().violations(), 0);
 }
+
+/// What was made on a stream, freed on it, pending on it or used on it outlives the stream.
+#[test]
+fn retired_streams_may_be_destroyed() {
+    let device = device();
+    let allocator = allocator(&device);
+    let [gone, other] = streams(&device);
+    let take = |mib, stream| allocator.allocate(Bytes::mib(mib), stream).unwrap();
+    let (freed, kept, pending) = (take(9, gone), take(9, gone), take(9, gone));
+    let used = take(9, StreamId::DEFAULT);
+    let gate = hold(&device, other);
+    pending.record_use(other).unwrap();
+    used.record_use(gone).unwrap();
+    drop((freed, pending));
+    device.synchronize_stream(gone).unwrap();
+    allocator.retire_stream(gone);
+    device.destroy_stream(gone).unwrap();
+    drop((kept, used));
+    assert_eq!(allocator.check(), Ok(()));
+    let all = take(64, StreamId::DEFAULT);
+    drop(gate);
+    fill(&device, range(&all), 0xaa, StreamId::DEFAULT);
+    assert_all(&device, &all, 0xaa);
+    drop(all);
+    allocator.empty_cache().unwrap();
+    drop(allocator);
+    assert!(device.books().is_empty(), "{:?}", device.books().leaks());
+    assert_eq!(device.books().violations(), 0);
+}

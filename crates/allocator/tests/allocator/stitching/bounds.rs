@@ -11,8 +11,8 @@ const CAPACITY_MIB: u64 = 512;
 /// Plays a long program and holds mappings and addresses against their bounds. What fell asleep
 /// lately may still be in use, if events are late, and stays beyond the budget: up to `slack`
 /// mappings a handle.
-fn play(budget: u64, slack: u64, lag: u64, steps: usize) -> (World, Stitching) {
-    let config = Config::default().with_mapping_budget(budget as f64).unwrap();
+fn play(budget: u32, slack: u32, lag: u64, steps: usize) -> (World, Stitching) {
+    let config = Config::default().with_mapping_budget(f64::from(budget)).unwrap();
     let mut world = World::new(config, CAPACITY_MIB, lag);
     let mut random = Random::new(42);
     let mut before = Stitching::default();
@@ -24,7 +24,8 @@ fn play(budget: u64, slack: u64, lag: u64, steps: usize) -> (World, Stitching) {
         let after = world.allocator.stitching();
         if after.extensions > before.extensions {
             // Trimmed before the request was served.
-            let most = after.handles * (budget + slack) + after.map_calls - before.map_calls;
+            let most =
+                after.handles * u64::from(budget + slack) + after.map_calls - before.map_calls;
             assert!(after.mappings <= most, "step {step}: {after:?}");
         }
         assert!(after.address_bytes <= Bytes::mib(CAPACITY_MIB) * 32, "step {step}: {after:?}");

@@ -24,8 +24,13 @@ impl Random {
         let place = usize::try_from(self.below(1 << 20)).unwrap();
         match self.below(100) {
             0..46 => {
-                let most = [4096, MIB, 10 * MIB, 40 * MIB, 200 * MIB];
-                let most = most[[0, 1, 1, 2, 2, 2, 3, 3, 3, 4][self.below(10) as usize]];
+                let most = match self.below(10) {
+                    0 => 4096,
+                    1..3 => MIB,
+                    3..6 => 10 * MIB,
+                    6..9 => 40 * MIB,
+                    _ => 200 * MIB,
+                };
                 let round = if self.below(4) == 0 { 8 * MIB } else { 1 };
                 Op::Allocate { bytes: (1 + self.below(most)).next_multiple_of(round), stream }
             }

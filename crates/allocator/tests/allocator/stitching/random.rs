@@ -31,7 +31,8 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0..8_u64).prop_map(|ticks| Op::Advance { ticks }),
         1 => (20..=100_u32).prop_map(|percent| Op::Fraction { percent }),
         1 => (20..=100_u64).prop_map(|percent| Op::Squeeze { percent }),
-        2 => number.prop_map(|stream| Op::Largest { stream }),
+        2 => number.clone().prop_map(|stream| Op::Largest { stream }),
+        1 => number.prop_map(|stream| Op::Retire { stream }),
     ]
 }
 

@@ -211,6 +211,15 @@ impl Watch {
         join(&mut self.streams[later], before);
     }
 
+    /// The program itself waits until a stream has done all its work.
+    pub(super) fn drain(&mut self, stream: usize) {
+        self.advance(self.lag);
+        join(&mut self.host, self.streams[stream]);
+        for later in &mut self.streams {
+            join(later, self.host);
+        }
+    }
+
     /// Time passes.
     pub(super) fn advance(&mut self, ticks: u64) {
         self.device.advance(ticks);

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use freeboard_allocator::{Config, Error, PoolId, PoolOptions, PoolUse};
-use freeboard_device::{Handle, Memory};
+use freeboard_device::Handle;
 use freeboard_units::{Address, AddressRange, Bytes};
 
-use super::watch::{Piece, Watch};
+use super::watch::{Piece, STREAMS, Watch};
 use crate::common::{Allocator, Device, Held, lend_with_lag, stream};
 
 /// The unit of handles.
@@ -48,6 +48,13 @@ pub(super) enum Op {
         capture: bool,
     },
     End,
+    /// Ends all work on a stream, so that its memory is the default stream's. There is more only if
+    /// memory is taken on it again.
+    Retire {
+        stream: u64,
+    },
+    /// Marks the end of the program's step.
+    Step,
 }
 
 /// An allocation, with the bytes that it had when it was made.
@@ -80,6 +87,7 @@ pub(super) struct World {
     /// Whether calls were made to fail: then memory may wait to be given back.
     pub(super) faulty: bool,
     pool: Option<PrivatePool>,
+    retired: [bool; STREAMS],
 }
 
 /// A private pool, and where its memory has been from the start.
@@ -105,6 +113,7 @@ impl World {
             refused: 0,
             faulty: false,
             pool: None,
+            retired: [false; STREAMS],
         }
     }
 
@@ -120,10 +129,13 @@ impl World {
             }
             // What a captured graph uses is over when the graph is: that is not modelled.
             Op::Use { place, stream: number } if !self.watch.capturing => {
-                if let Some(place) = place.checked_rem(self.live.len()) {
+                let index = usize::try_from(number).expect("small");
+                if let Some(place) = place.checked_rem(self.live.len())
+                    && !self.retired[index]
+                {
                     let live = &mut self.live[place];
                     live.held.record_use(stream(number))?;
-                    live.others.push(usize::try_from(number).expect("small"));
+                    live.others.push(index);
                 }
             }
             Op::Begin { stream: number, capture } => self.begin(number, capture)?,
@@ -146,6 +158,22 @@ impl World {
                 }
             }
             Op::Use { .. } => {}
+            Op::Retire { stream: number } => {
+                let index = usize::try_from(number).expect("small");
+                self.watch.drain(index);
+                self.allocator.retire_stream(stream(number));
+                if index == 0 {
+                    return Ok(());
+                }
+                self.retired[index] = true;
+                for live in &mut self.live {
+                    if live.stream == index && !live.private {
+                        live.stream = 0;
+                    }
+                    live.others.retain(|&other| other != index);
+                }
+            }
+            Op::Step => self.allocator.step(),
         }
         self.watch.follow();
         Ok(())
@@ -221,6 +249,7 @@ impl World {
             let shared = live.pieces.iter().any(|a| pieces.iter().any(|b| a.overlaps(b)));
             assert!(!shared, "{range} shares bytes with {}", live.range());
         }
+        self.retired[own] = false;
         self.watch.hand_out(&pieces, own);
         let pool = self.pool.as_mut().filter(|pool| pool.stream == Some(number));
         let private = pool.is_some();
@@ -235,11 +264,14 @@ impl World {
     fn free(&mut self, live: Live) {
         self.watch.follow();
         assert_eq!(self.watch.pieces(live.range()), live.pieces, "live memory stays where it is");
-        self.watch.work_on(&live.pieces, live.stream);
+        if !self.retired[live.stream] {
+            self.watch.work_on(&live.pieces, live.stream);
+        }
         for &other in &live.others {
             self.watch.order(live.stream, other);
             self.watch.work_on(&live.pieces, other);
         }
+        drop(live.held);
     }
 
     /// Every handle that is mapped, and its size.
