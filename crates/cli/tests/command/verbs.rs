@@ -190,6 +190,6 @@ fn json_of_replay_and_of_an_oom_have_exactly_these_names() {
     let run = freeboard(&[&["replay", "workload:h1-order"][..], &device].concat()).json();
     let mut names = Said::keys(&run);
     names.retain(|name| !["driver_time_ns", "oom_events"].contains(name));
-    assert_eq!(names.len(), 15, "{names:?}");
+    assert_eq!(names.len(), 17, "{names:?}");
     assert_eq!(Said::keys(&run["ooms"][0]), ["line", "message", "size"]);
 }
