@@ -49,10 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Forward: each layer keeps one block and uses two others. Backward: in reverse.
-fn train<'a>(
-    allocator: &'a CachingAllocator<&'a SimDevice>,
-    tokens: u64,
-) -> Result<(), freeboard::Error> {
+fn train(allocator: &CachingAllocator<&SimDevice>, tokens: u64) -> Result<(), freeboard::Error> {
     let stream = StreamId::DEFAULT;
     let activation = Bytes::kib(32) * tokens;
     let mut kept = Vec::new();
@@ -64,8 +61,8 @@ fn train<'a>(
     }
     while let Some(activation) = kept.pop() {
         let gradient = allocator.allocate(activation.size() * 4, stream)?;
-        let weights = allocator.allocate(Bytes::mib(200), stream)?;
-        drop((activation, gradient, weights));
+        let update = allocator.allocate(Bytes::mib(200), stream)?;
+        drop((activation, gradient, update));
     }
     Ok(())
 }

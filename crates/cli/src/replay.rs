@@ -71,12 +71,12 @@ fn stitched(did: &Stitching) -> Vec<(&'static str, String)> {
         (
             did.stitches,
             "stitched",
-            format!("{} for {} requests, by mapping", did.stitched_bytes, did.stitches),
+            format!("{} for {} requests, mapped anew", did.stitched_bytes, did.stitches),
         ),
         (
             did.windows,
             "windows",
-            format!("{}, {} of it woken, without a driver call", did.windows, did.woken_bytes),
+            format!("{} for {} requests, mapped before", did.woken_bytes, did.windows),
         ),
         (
             did.stream_waits + did.pending_waits,
