@@ -13,4 +13,5 @@ mod faults;
 mod found;
 mod random;
 mod refusals;
+mod steps;
 mod streams;

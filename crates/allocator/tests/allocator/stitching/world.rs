@@ -346,6 +346,11 @@ impl World {
         assert!(private || seen.handles == self.handles().len() as u64);
     }
 
+    /// How many allocations are live.
+    pub(super) fn count(&self) -> usize {
+        self.live.len()
+    }
+
     /// Frees everything that is live.
     pub(super) fn free_all(&mut self) -> Device {
         for live in std::mem::take(&mut self.live) {
