@@ -35,7 +35,7 @@ fn run(allocator: &Allocator, step: &Step) {
 #[test]
 fn a_marked_step_is_planned_after_two_repetitions_and_costs_no_driver_call() {
     let (device, allocator) = lend(Config::default(), 4096);
-    let weights = take_on(&allocator, Bytes::mib(100), 0);
+    let _weights = take_on(&allocator, Bytes::mib(100), 0);
     for _ in 0..4 {
         run(&allocator, &model());
         allocator.step();
