@@ -1,5 +1,6 @@
 //! Released memory goes back to the machine. A process of its own, because its memory is measured.
 
+#![expect(unsafe_code, reason = "a device moves bytes of whoever calls")]
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 use freeboard_device::{Memory, Order, Pattern, Transfer};
