@@ -90,7 +90,7 @@ fn what_stitching_did(trace: &Trace) -> Result<String, Box<dyn Error>> {
     let did = run(trace, &RunOptions::new(Config::default(), compare::AMPLE))?.stitching;
     Ok(format!(
         "freeboard stitched {} of free memory for {} requests, rather than take it from the device;\n  \
-         {} more requests needed no mapping, as the memory was mapped in one piece before",
+         {} more requests were served where such memory was mapped already",
         did.stitched_bytes, did.stitches, did.windows,
     ))
 }
