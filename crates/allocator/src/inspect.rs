@@ -46,8 +46,8 @@ pub struct Bookkeeping {
     pub blocks: usize,
     /// Bytes of host memory that the books take: 68 per block ever alive at one time, 24 per free
     /// block (up to twice that while lists grow), and 16 KiB per pool and stream that ever had a
-    /// free block. Where memory is stitched, some 100 per mapping; where steps are planned, 4 MiB
-    /// of records from the first recorded request on, and some 100 per request of a planned step.
+    /// free block. Where memory is stitched, some 100 per mapping; where steps are planned, 1 to
+    /// 16 MiB of records from the first recorded request on, and some 100 per request of a planned step.
     pub bytes: Bytes,
 }
 

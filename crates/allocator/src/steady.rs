@@ -29,9 +29,10 @@ use crate::stats::Class;
 
 pub use stats::Planning;
 
-/// Requests that a recorder holds: two steps of up to 65,536.
-const RING: usize = 1 << 17;
-/// Requests recorded after a driver call: at some 5 ns each no more than ten such calls cost.
+/// Requests that a recorder holds at first, and at most: two steps of up to 262,144.
+const SMALL_RING: usize = 1 << 15;
+const LARGE_RING: usize = 1 << 19;
+/// Requests recorded after a window or a driver call: at some 5 ns each no more than ten such cost.
 const RECORDED: u64 = 1 << 16;
 /// The first look for a repetition comes after this many.
 const FIRST_LOOK: u64 = 1 << 11;
@@ -77,6 +78,8 @@ pub(crate) struct Steady {
     /// The turn of the request at hand, between the fast path and the slow one.
     turn: Turn,
     recorder: Option<Recorder>,
+    /// How many requests it holds.
+    ring: usize,
     /// The serial numbers that recording began at, and goes on to where steps are not marked.
     recorded_from: u64,
     record_until: u64,
@@ -116,6 +119,7 @@ impl Steady {
             due: false,
             turn: Turn::Due,
             recorder: None,
+            ring: SMALL_RING,
             recorded_from: 0,
             record_until: 0,
             look_at: 0,
@@ -182,13 +186,26 @@ impl Steady {
     }
 
     fn record(&mut self) {
-        let recorder = self.recorder.get_or_insert_with(|| Recorder::new(RING));
+        let recorder = self.recorder.get_or_insert_with(|| Recorder::new(self.ring));
         recorder.clear();
         self.phase = Phase::Recording;
         self.recorded_from = recorder.next_serial();
         self.look_at = self.recorded_from + FIRST_LOOK;
         self.record_until = self.recorded_from + RECORDED;
         self.due = false;
+    }
+
+    /// Makes room for a longer step, once the ring is full; what was recorded is forgotten. Whether
+    /// there is more room now.
+    fn make_room(&mut self) -> bool {
+        let seen = self.recorder.as_ref().map_or(0, Recorder::next_serial) - self.recorded_from;
+        if seen < self.ring as u64 || self.ring >= LARGE_RING {
+            return false;
+        }
+        self.ring *= 4;
+        self.recorder = self.recorder.take().map(|recorder| recorder.successor(self.ring));
+        self.record();
+        true
     }
 
     /// A failure: the next chances are passed over, twice as many each time.
@@ -204,8 +221,8 @@ impl Steady {
         may
     }
 
-    /// Memory was mapped: if that is to end, the step must be known.
-    pub(crate) fn note_driver_call(&mut self) {
+    /// A request took a window or a driver call: if that is to end, the step must be known.
+    pub(crate) fn note_trouble(&mut self) {
         if self.phase == Phase::Recording {
             let next = self.recorder.as_ref().map_or(0, Recorder::next_serial);
             self.record_until = next + RECORDED;

@@ -51,6 +51,13 @@ impl Recorder {
         Self { ring, origin: 0, next: 0, live: 0, marks: [0; MARKS], marked: 0 }
     }
 
+    /// A recorder of another capacity that takes over from this one: it holds nothing yet, and serial
+    /// numbers go on, so that frees of requests recorded here are ignored there.
+    #[must_use]
+    pub fn successor(&self, capacity: usize) -> Self {
+        Self { origin: self.next, next: self.next, ..Self::new(capacity) }
+    }
+
     /// Records a request that was served; returns its serial number.
     #[inline]
     pub fn allocated(&mut self, key: Key) -> u64 {
@@ -175,6 +182,23 @@ mod tests {
         recorder.clear();
         recorder.freed(3);
         assert_eq!((recorder.live, recorder.first_serial(), recorder.next_serial()), (10, 5, 5));
+    }
+
+    #[test]
+    fn a_successor_ignores_what_came_before_it() {
+        let mut first = Recorder::new(4);
+        let old: Vec<u64> = (1..=6).map(|units| first.allocated(key(units))).collect();
+        let mut second = first.successor(16);
+        assert_eq!((second.next_serial(), second.first_serial()), (6, 6));
+        let new: Vec<u64> = (1..=16).map(|units| second.allocated(key(units))).collect();
+        assert_eq!(new, (6..22).collect::<Vec<_>>());
+        let live = second.live;
+        for serial in old {
+            second.freed(serial);
+        }
+        assert_eq!(second.live, live);
+        second.freed(new[0]);
+        assert_eq!(second.live, live - 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use freeboard_planning::{Lifetimes, Plan, Server};
 use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{RING, Steady};
+use super::Steady;
 use crate::state::State;
 
 /// Bytes of one record.
@@ -60,7 +60,7 @@ impl Planning {
 impl Steady {
     /// Host memory that records and plans take, about; blocks are counted elsewhere.
     pub(crate) fn bytes(&self) -> usize {
-        let recorder = if self.recorder.is_some() { RING * RECORD } else { 0 };
+        let recorder = if self.recorder.is_some() { self.ring * RECORD } else { 0 };
         let entries = self.plan.as_ref().map_or(0, Plan::len);
         // A plan has 24 bytes for an entry and some for its predecessors; it is held twice, once with
         // a state and a place for each entry.

@@ -1,9 +1,9 @@
 //! From one step to the next: recognising it, following it, and what ends that.
 
 use freeboard_device::Device;
-use freeboard_planning::{Options, Plan, Server};
+use freeboard_planning::{Options, Plan, Recorder, Server};
 
-use super::{FIRST_LOOK, PATIENCE, Phase, Planning, RING};
+use super::{FIRST_LOOK, LARGE_RING, PATIENCE, Phase, Planning};
 use crate::allocator::CachingAllocator;
 use crate::block::BlockId;
 use crate::state::State;
@@ -22,10 +22,11 @@ impl<D: Device> State<D> {
                 let next = recorder.next_serial();
                 if next >= self.steady.record_until {
                     self.steady.phase = Phase::Idle;
-                } else {
+                } else if !self.steady.make_room() {
                     // A quarter more each time: all looks together cost some five times the last.
                     let seen = next - self.steady.recorded_from;
-                    self.steady.look_at = next + (seen / 4).clamp(FIRST_LOOK, RING as u64 / 2);
+                    self.steady.look_at =
+                        next + (seen / 4).clamp(FIRST_LOOK, LARGE_RING as u64 / 4);
                 }
             }
             Phase::Following => self.engage(),
@@ -94,7 +95,9 @@ impl<D: Device> State<D> {
         }
         if let (Phase::Recording, Some(recorder)) = (self.steady.phase, &mut self.steady.recorder) {
             recorder.mark_step();
-            self.look_for_a_step();
+            if !self.look_for_a_step() && self.steady.make_room() {
+                self.steady.recorder.as_mut().into_iter().for_each(Recorder::mark_step);
+            }
         }
     }
 

@@ -213,7 +213,7 @@ impl<D: Device> State<D> {
             at = at + size;
         }
         self.count_extension(request, extension, taken);
-        self.steady.note_driver_call();
+        self.steady.note_trouble();
         self.put_to_sleep(request.class, &moves);
         let arena = &mut self.stitch.arenas[pool];
         arena.frontier =

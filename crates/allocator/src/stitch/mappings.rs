@@ -1,7 +1,5 @@
 //! Which handle is mapped where, and at which of its slots it is awake.
 
-use std::collections::BTreeMap;
-
 use freeboard_device::Handle;
 use freeboard_units::{Address, AddressRange, Bytes};
 
@@ -25,6 +23,8 @@ pub(super) struct Slot {
     pub(super) range: AddressRange,
     pub(super) number: Number,
     pub(super) is_awake: bool,
+    /// The tick the handle last fell asleep here in.
+    asleep_since: u64,
 }
 
 /// The book of handles and slots.
@@ -32,8 +32,9 @@ pub(super) struct Slot {
 pub(super) struct Mappings {
     physical: Vec<Option<Physical>>,
     spare: Vec<Number>,
-    /// By start: the handle, and when it last fell asleep there.
-    slots: BTreeMap<Address, (Number, u64)>,
+    /// By address. They are looked at far more often than one comes or goes, which takes a driver
+    /// call anyway.
+    slots: Vec<Slot>,
 }
 
 impl Mappings {
@@ -66,6 +67,17 @@ impl Mappings {
         self.physical.len()
     }
 
+    /// The place of the first slot that begins at an address or behind it.
+    fn place(&self, at: Address) -> usize {
+        self.slots.partition_point(|slot| slot.range.start() < at)
+    }
+
+    fn enter(&mut self, number: Number, at: Address, is_awake: bool) {
+        let range = AddressRange::new(at, self.get(number).size);
+        let place = self.place(at);
+        self.slots.insert(place, Slot { range, number, is_awake, asleep_since: 0 });
+    }
+
     /// Enters a handle, mapped and awake at one place.
     pub(super) fn add(&mut self, handle: Handle, range: AddressRange) -> Number {
         let at = range.start();
@@ -75,14 +87,14 @@ impl Mappings {
             u32::try_from(self.physical.len() - 1).expect("fewer than 2^32 handles")
         });
         self.physical[number as usize] = Some(physical);
-        self.slots.insert(at, (number, 0));
+        self.enter(number, at, true);
         number
     }
 
     /// Enters another slot of a handle, asleep.
     pub(super) fn add_slot(&mut self, number: Number, at: Address) {
         self.get_mut(number).slots.push(at);
-        self.slots.insert(at, (number, 0));
+        self.enter(number, at, false);
     }
 
     /// Wakes a handle at another of its slots.
@@ -90,12 +102,16 @@ impl Mappings {
         let physical = self.get_mut(number);
         debug_assert!(physical.slots.contains(&at), "a handle wakes where it is mapped");
         let old = std::mem::replace(&mut physical.awake, at);
-        self.slots.insert(old, (number, now));
+        let [old, new] = [old, at].map(|at| self.place(at));
+        (self.slots[old].is_awake, self.slots[old].asleep_since) = (false, now);
+        self.slots[new].is_awake = true;
     }
 
     /// Strikes a slot that is no longer mapped.
     pub(super) fn remove_slot(&mut self, at: Address) {
-        if let Some((number, _)) = self.slots.remove(&at) {
+        if let Some(number) = self.slot_at(at) {
+            let place = self.place(at);
+            self.slots.remove(place);
             self.get_mut(number).slots.retain(|slot| *slot != at);
         }
     }
@@ -109,33 +125,24 @@ impl Mappings {
 
     /// The slots that share an address with `range`, lowest first.
     pub(super) fn overlapping(&self, range: AddressRange) -> impl Iterator<Item = Slot> {
-        let first = self.slots.range(..=range.start()).next_back().map(|(&start, _)| start);
-        let slots = self.slots.range(first.unwrap_or(range.start())..range.end());
-        slots
-            .map(|(&start, &(number, _))| {
-                let physical = self.get(number);
-                let range = AddressRange::new(start, physical.size);
-                Slot { range, number, is_awake: physical.awake == start }
-            })
-            .filter(move |slot| slot.range.overlaps(range))
+        let first = self.slots.partition_point(|slot| slot.range.end() <= range.start());
+        self.slots[first..].iter().take_while(move |slot| slot.range.start() < range.end()).copied()
     }
 
     /// The slots asleep since before `quiet`, with when they fell asleep.
     pub(super) fn asleep(&self, quiet: u64) -> Vec<(u64, Address, Number)> {
-        let slots = self.slots.iter().map(|(&at, &(number, since))| (since, at, number));
-        let asleep = |&(since, at, number): &(u64, Address, Number)| {
-            since <= quiet && self.get(number).awake != at
-        };
-        slots.filter(asleep).collect()
+        let asleep = self.slots.iter().filter(|slot| !slot.is_awake && slot.asleep_since <= quiet);
+        asleep.map(|slot| (slot.asleep_since, slot.range.start(), slot.number)).collect()
     }
 
     /// Bytes of addresses asleep.
     pub(super) fn asleep_bytes(&self) -> Bytes {
-        self.iter().map(|(_, held)| held.size * (held.slots.len() as u64 - 1)).sum()
+        self.slots.iter().filter(|slot| !slot.is_awake).map(|slot| slot.range.size()).sum()
     }
 
     /// The handle whose slot begins at an address.
     pub(super) fn slot_at(&self, at: Address) -> Option<Number> {
-        self.slots.get(&at).map(|&(number, _)| number)
+        let slot = self.slots.get(self.place(at))?;
+        (slot.range.start() == at).then_some(slot.number)
     }
 }

@@ -6,7 +6,7 @@ use freeboard_units::{Address, AddressRange, Bytes};
 use super::Found;
 use super::mappings::Number;
 use super::repaint::Coat;
-use super::survey::{Usable, Whole};
+use super::survey::Whole;
 use crate::block::BlockId;
 use crate::error::Error;
 use crate::request::Request;
@@ -36,7 +36,7 @@ impl<D: Device> State<D> {
         if whole.is_empty() && self.streams.count() == 1 {
             return Ok(Found::Nothing); // best fit has seen all there is
         }
-        let parts = self.parts(usize::from(request.pool), whole, self.usable(request));
+        let parts = self.parts(request, whole);
         let Some(window) = best(&parts, request.size, self.stitch.mappings.numbers()) else {
             return Ok(Found::Nothing);
         };
@@ -62,6 +62,7 @@ impl<D: Device> State<D> {
         let (first, last) = self.blocks_of(usize::from(request.pool), window, &woken);
         let block = self.repaint(first, last, &coats, range.start());
         self.stitch.counts.windows += 1;
+        self.steady.note_trouble();
         self.stitch.counts.woken_bytes += woken.iter().map(|part| part.range.size()).sum();
         Ok(self.take(block, range))
     }
@@ -119,43 +120,71 @@ impl<D: Device> State<D> {
         }
     }
 
-    /// All of an arena that is free or could be, in address order.
-    fn parts(&self, pool: usize, whole: &[Whole], usable: Usable) -> Vec<Part> {
+    /// All of an arena that is free or could be, in stretches as long as the request; in address
+    /// order within each.
+    fn parts(&self, request: &Request, whole: &[Whole]) -> Vec<Part> {
+        let usable = self.usable(request);
         let mut may_wake = vec![false; self.stitch.mappings.numbers()];
         for whole in whole {
             may_wake[whole.number as usize] = true;
         }
         let mut parts = Vec::new();
-        for id in self.arena_blocks(pool) {
+        let (mut stretch, mut length) = (Vec::new(), Bytes::ZERO);
+        for id in self.arena_blocks(usize::from(request.pool)) {
             let block = &self.blocks[id];
-            if block.is_mapped() && !usable.is_usable(block) {
-                continue;
-            }
-            let from = parts.len();
-            for slot in self.stitch.mappings.overlapping(block.range()) {
-                let wakes = !block.is_mapped();
-                if wakes && !may_wake[slot.number as usize] {
-                    continue;
+            let is_idle = !block.is_mapped() || usable.is_usable(block);
+            if !is_idle || block.next.is_none() {
+                if length >= request.size {
+                    self.add_parts(&stretch, &may_wake, &mut parts);
                 }
-                let start = slot.range.start().max(block.address);
-                let end = slot.range.end().min(block.end());
-                let range = AddressRange::new(start, end.offset_from(start));
-                let (number, slot) = (slot.number, slot.range.start());
-                parts.push(Part { range, number, slot, wakes, block: id });
+                stretch.clear();
+                length = Bytes::ZERO;
             }
-            parts[from..].reverse();
+            if is_idle {
+                stretch.push(id);
+                length += block.size;
+            }
         }
-        parts.reverse();
+        if length >= request.size {
+            self.add_parts(&stretch, &may_wake, &mut parts);
+        }
         parts
+    }
+
+    /// Adds the parts of a stretch of neighbouring blocks, given from the last to the first.
+    fn add_parts(&self, stretch: &[BlockId], may_wake: &[bool], parts: &mut Vec<Part>) {
+        let (Some(&last), Some(&first)) = (stretch.first(), stretch.last()) else { return };
+        let start = self.blocks[first].address;
+        let all = AddressRange::new(start, self.blocks[last].end().offset_from(start));
+        let mut slots = self.stitch.mappings.overlapping(all).peekable();
+        for &id in stretch.iter().rev() {
+            let block = &self.blocks[id];
+            let wakes = !block.is_mapped();
+            while let Some(&slot) = slots.peek()
+                && slot.range.start() < block.end()
+            {
+                if !wakes || may_wake[slot.number as usize] {
+                    let start = slot.range.start().max(block.address);
+                    let end = slot.range.end().min(block.end());
+                    let range = AddressRange::new(start, end.offset_from(start));
+                    let (number, slot) = (slot.number, slot.range.start());
+                    parts.push(Part { range, number, slot, wakes, block: id });
+                }
+                if slot.range.end() > block.end() {
+                    break; // goes on in the next block
+                }
+                slots.next();
+            }
+        }
     }
 }
 
 /// The window of at least `size` bytes that wakes the fewest, of those the one that leaves most of
-/// what it wakes free, and of those the shortest. A handle serves at one place at a time.
+/// what it wakes free, and of those the shortest, at the lowest address. A handle serves at one place at a time.
 fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
     // By handle: how many parts are inside, and of which slot.
     let mut inside = vec![(0_u32, Address::NULL); numbers];
-    let mut best: Option<([Bytes; 3], &[Part])> = None;
+    let (mut best, mut cheapest): (Option<&[Part]>, _) = (None, ([Bytes::MAX; 3], Address::NULL));
     let (mut end, mut woken) = (0, Bytes::ZERO);
     let cost = |part: &Part| if part.wakes { part.range.size() } else { Bytes::ZERO };
     for start in 0..parts.len() {
@@ -181,15 +210,15 @@ fn best(parts: &[Part], size: Bytes, numbers: usize) -> Option<&[Part]> {
         if length(end) >= size {
             let last = parts[end - 1];
             let beyond = if last.wakes { length(end) - size } else { Bytes::ZERO };
-            let key = [woken, woken - beyond, length(end)];
-            if best.is_none_or(|(least, _)| key < least) {
-                best = Some((key, &parts[start..end]));
+            let key = ([woken, woken - beyond, length(end)], from);
+            if key < cheapest {
+                (best, cheapest) = (Some(&parts[start..end]), key);
             }
         }
         woken -= cost(&parts[start]);
         inside[parts[start].number as usize].0 -= 1;
     }
-    best.map(|(_, window)| window)
+    best
 }
 
 #[cfg(test)]
