@@ -5,6 +5,8 @@
 //! run and the report.
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
+use std::path::Path;
+
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{
     BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
@@ -82,12 +84,14 @@ fn fragmentation(criterion: &mut Criterion<Overhead>) {
     let policies = [
         ("pytorch", Config::pytorch()),
         ("pytorch-expandable", Config::pytorch().with_expandable_segments(true)),
+        ("freeboard-unstitched", Config::default().with_stitching(false)),
         ("freeboard", Config::default()),
     ];
-    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/resnet50_varsize.trace.gz");
-    let recorded = Trace::read(recorded).expect("a recorded trace is shipped");
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let recorded = ["resnet50_varsize.trace.gz", "fsdp8_llama8b_streams.trace.gz"]
+        .map(|name| Trace::read(data.join(name)).expect("a recorded trace is shipped"));
     let drawn = workload::all().iter().map(|workload| workload.trace(0));
-    for trace in std::iter::once(recorded).chain(drawn) {
+    for trace in recorded.into_iter().chain(drawn) {
         let mut group = criterion.benchmark_group(trace.name.clone());
         group.sample_size(10).sampling_mode(SamplingMode::Flat);
         for (policy, config) in &policies {

@@ -1,5 +1,5 @@
-//! Fragmentation, reproduced: a recorded and a synthetic training run under `PyTorch`'s policies and
-//! ours, as a table and as a picture.
+//! Fragmentation, reproduced: two recorded training runs and a synthetic one under `PyTorch`'s
+//! policies and ours, as a table and as a picture.
 //!
 //! `cargo run --release --example fragmentation [-- PICTURE.svg]`
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
@@ -8,6 +8,7 @@ use std::error::Error;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use freeboard::Config;
 use freeboard::replay::compare::{self, CompareOptions, Comparison, Contender};
 use freeboard::replay::picture::{self, Panel, Series};
 use freeboard::replay::run::{RunOptions, run};
@@ -17,6 +18,7 @@ use indicatif::ProgressBar;
 fn main() -> Result<(), Box<dyn Error>> {
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let traces = [
+        Trace::read(data.join("fsdp8_llama8b_streams.trace.gz"))?,
         Trace::read(data.join("resnet50_varsize.trace.gz"))?,
         workload::find("transformer-varlen").ok_or("a workload of ours")?.trace(0),
     ];
@@ -38,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/fragmentation.svg"),
         PathBuf::from,
     );
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
     picture::save(&panels(comparison), &path)?;
     println!("\nReserved against allocated over time: {}", path.display());
     Ok(())
@@ -53,8 +56,8 @@ fn print_table(
     for trace in traces {
         println!("{}: {} live at its peak", trace.name, trace.peak_requested);
         println!(
-            "  {:<34} {:>10} {:>12}   on 1.05 × the peak",
-            "policy", "reserved", "least device"
+            "  {:<34} {:>10} {:>12} {:>13}   on 1.05 × the peak",
+            "policy", "reserved", "least device", "driver calls"
         );
         for contender in contenders {
             let row = comparison
@@ -65,20 +68,31 @@ fn print_table(
             let ratio =
                 |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.3} ×"));
             println!(
-                "  {:<34} {:>10} {:>12}   {}",
+                "  {:<34} {:>10} {:>12} {:>13}   {}",
                 contender.name,
                 ratio(row.reserved_ratio),
                 ratio(row.capacity_ratio),
+                row.driver_calls,
                 when_tight(trace, contender)?,
             );
         }
-        println!();
+        println!("  {}\n", what_stitching_did(trace)?);
     }
     match &comparison.winner {
         Some(winner) => println!("Smallest devices: {winner}."),
         None => println!("Smallest devices: a tie."),
     }
     Ok(())
+}
+
+/// What our policy stitched with ample memory.
+fn what_stitching_did(trace: &Trace) -> Result<String, Box<dyn Error>> {
+    let did = run(trace, &RunOptions::new(Config::default(), compare::AMPLE))?.stitching;
+    Ok(format!(
+        "freeboard stitched {} of free memory for {} requests, rather than take it from the device;\n  \
+         {} more requests were served where such memory was mapped already",
+        did.stitched_bytes, did.stitches, did.windows,
+    ))
 }
 
 /// What happens on a device a twentieth larger than the live peak.

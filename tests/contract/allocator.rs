@@ -71,13 +71,12 @@ fn run<D: Full>(
     live: Bytes,
 ) {
     let random = Random(0x9e37_79b9 + u64::from(salt));
-    run_drawn(allocator, streams, random, salt, steps, live);
+    run_drawn((allocator, streams), random, salt, steps, live);
 }
 
 /// As [`run`], with the program drawn from `random` and other colours for another salt.
 fn run_drawn<D: Full>(
-    allocator: &CachingAllocator<D>,
-    streams: &[StreamId],
+    (allocator, streams): (&CachingAllocator<D>, &[StreamId]),
     mut random: Random,
     salt: u32,
     steps: usize,
@@ -201,7 +200,7 @@ fn planned_steps_keep_every_byte<D: Full>(device: &D) {
         let allocator = CachingAllocator::new(device.clone(), config).unwrap();
         for round in 1..=14 {
             let random = Random(if round == 9 { 77 } else { 99 });
-            run_drawn(&allocator, &streams, random, round, 150, Bytes::mib(64));
+            run_drawn((&allocator, &streams), random, round, 150, Bytes::mib(64));
             allocator.step();
         }
         let planning = allocator.planning();

@@ -327,12 +327,15 @@ impl<D: Device> CachingAllocator<D> {
 
     /// The largest request that `stream` would have served now, after all that the ladder does
     /// short of waiting for pending blocks. With expandable segments a slightly larger one may
-    /// succeed.
+    /// succeed. What is set aside for a planned step counts as free, and is given up for the rest of
+    /// that step.
     ///
     /// # Errors
     /// When the device cannot tell how much is free.
     pub fn largest_servable(&self, stream: StreamId) -> Result<Bytes, Error> {
-        self.state.lock().largest_servable(stream)
+        let mut state = self.state.lock();
+        state.disengage();
+        state.largest_servable(stream)
     }
 
     /// How much host memory the allocator's own books take.

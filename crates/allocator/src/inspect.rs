@@ -4,7 +4,7 @@ use freeboard_device::Device;
 use freeboard_units::{Bytes, StreamId};
 use serde::{Deserialize, Serialize};
 
-use crate::block::BlockState;
+use crate::block::{BlockState, PLANNED};
 use crate::free_list::FreeList;
 use crate::state::State;
 
@@ -46,7 +46,8 @@ pub struct Bookkeeping {
     pub blocks: usize,
     /// Bytes of host memory that the books take: 68 per block ever alive at one time, 24 per free
     /// block (up to twice that while lists grow), and 16 KiB per pool and stream that ever had a
-    /// free block.
+    /// free block. Where memory is stitched, some 100 per mapping; where steps are planned, 4 MiB
+    /// of records from the first recorded request on, and some 100 per request of a planned step.
     pub bytes: Bytes,
 }
 
@@ -55,8 +56,12 @@ impl<D: Device> State<D> {
     pub(crate) fn fragmentation(&self, stream: StreamId) -> Fragmentation {
         let own = self.streams.find(stream);
         let [mut largest_free, mut mine, mut stranded] = [Bytes::ZERO; 3];
-        let [mut pending, mut rounding] = [Bytes::ZERO; 2];
+        let [mut pending, mut rounding, mut set_aside, mut planned] = [Bytes::ZERO; 4];
         for (_, block) in self.blocks.iter() {
+            let is_place = block.expandable == PLANNED;
+            if is_place && block.state != BlockState::Plan {
+                planned += block.size;
+            }
             match block.state {
                 BlockState::Free if Some(block.stream) == own => {
                     mine += block.size;
@@ -70,10 +75,12 @@ impl<D: Device> State<D> {
                     pending += block.size;
                     rounding += block.size - block.requested;
                 }
+                BlockState::Plan if !is_place => set_aside += block.size,
                 BlockState::Unmapped | BlockState::Plan => {}
             }
         }
-        let free = mine + stranded;
+        // What a plan has set aside and not handed out is free, but not in one piece.
+        let free = mine + stranded + (set_aside - planned);
         let scattered = mine - largest_free;
         Fragmentation { free, largest_free, scattered, stranded, pending, rounding }
     }
@@ -83,6 +90,7 @@ impl<D: Device> State<D> {
         let (blocks, places) = self.blocks.counts();
         let arena = places * (size_of::<crate::block::Block>() + 4);
         let lists: usize = self.pools.iter().flat_map(|pool| &pool.free).map(FreeList::bytes).sum();
-        Bookkeeping { blocks, bytes: Bytes::new((arena + lists) as u64) }
+        let bytes = arena + lists + self.stitch.bytes() + self.steady.bytes();
+        Bookkeeping { blocks, bytes: Bytes::new(bytes as u64) }
     }
 }

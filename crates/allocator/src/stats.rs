@@ -20,7 +20,8 @@ pub struct Stat {
     pub freed: i64,
 }
 
-/// One counter for everything, and for the small and the large pools apart.
+/// One counter for everything, and for the small and the large pools apart. Where memory is
+/// stitched, that is where a block lies: a small one may lie in a large pool, as those of a plan do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatByPool {
     /// Both together.

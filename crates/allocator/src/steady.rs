@@ -77,7 +77,8 @@ pub(crate) struct Steady {
     /// The turn of the request at hand, between the fast path and the slow one.
     turn: Turn,
     recorder: Option<Recorder>,
-    /// Recording goes on up to this serial number where steps are not marked.
+    /// The serial numbers that recording began at, and goes on to where steps are not marked.
+    recorded_from: u64,
     record_until: u64,
     look_at: u64,
     /// The step as it was recognised.
@@ -115,6 +116,7 @@ impl Steady {
             due: false,
             turn: Turn::Due,
             recorder: None,
+            recorded_from: 0,
             record_until: 0,
             look_at: 0,
             plan: None,
@@ -183,8 +185,9 @@ impl Steady {
         let recorder = self.recorder.get_or_insert_with(|| Recorder::new(RING));
         recorder.clear();
         self.phase = Phase::Recording;
-        self.look_at = recorder.next_serial() + FIRST_LOOK;
-        self.record_until = recorder.next_serial() + RECORDED;
+        self.recorded_from = recorder.next_serial();
+        self.look_at = self.recorded_from + FIRST_LOOK;
+        self.record_until = self.recorded_from + RECORDED;
         self.due = false;
     }
 
@@ -232,6 +235,8 @@ impl<D: Device> State<D> {
     }
 
     /// A request's turn in the step: its place, if it has one that is free.
+    #[expect(clippy::inline_always, reason = "part of the hot path")]
+    #[inline(always)]
     pub(crate) fn take_turn(&mut self, request: &Request) -> Result<Grant, Turn> {
         if !self.steady.is_watching() || !self.captures.is_empty() {
             return Err(Turn::Had);

@@ -51,6 +51,10 @@ pub(crate) struct Arguments {
     /// Do not look for the smallest surviving device, which takes some ten runs each
     #[arg(long)]
     no_min: bool,
+    /// Also run each trace on a device this many times as large as its live peak, like 1.02; may be
+    /// repeated
+    #[arg(long, value_name = "FACTOR", value_parser = factor, allow_negative_numbers = true)]
+    tight: Vec<f64>,
     /// Print everything as JSON: {"rows": […], "summary": […], "winner": "…"}
     #[arg(long)]
     json: bool,
@@ -72,6 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         .fraction(arguments.device.fraction)
         .event_lag(arguments.device.event_lag)
         .search(!arguments.no_min)
+        .tight(&arguments.tight)
         .stretches(if arguments.plot.is_some() { picture::STRETCHES } else { 0 });
     let bar = Progress::bar(traces.len() * contenders.len());
     let comparison = compare::compare(&traces, &contenders, &options, &|done, _| bar.set(done));
@@ -87,6 +92,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     let survived = comparison.rows.iter().all(|row| row.survived);
     Ok(if survived { Outcome::Survived } else { Outcome::RanOutOfMemory })
+}
+
+/// A factor by which a device is larger than what has to fit.
+fn factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse::<f64>().ok().filter(|factor| (1.0..=1000.0).contains(factor));
+    factor.ok_or_else(|| "write a number from 1 to 1000, like 1.02".to_owned())
 }
 
 /// Those that were asked for between the references, none twice.

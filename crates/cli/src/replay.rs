@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use freeboard_allocator::{Planning, Stitching};
 use freeboard_replay::{Run, Trace};
 
 use crate::Outcome;
@@ -54,8 +55,48 @@ fn summary(trace: &Trace, run: &Run) -> String {
     ] {
         let _ = writeln!(text, "  {what:<15} {value}");
     }
+    for (what, value) in stitched(&run.stitching).into_iter().chain(planned(&run.planning)) {
+        let _ = writeln!(text, "  {what:<15} {value}");
+    }
     for oom in &run.ooms {
         let _ = writeln!(text, "line {}: {}", oom.line, oom.message);
     }
     text
+}
+
+/// What stitching did, as far as it did anything.
+fn stitched(did: &Stitching) -> Vec<(&'static str, String)> {
+    let lines = [
+        (did.handles, "handles", format!("{}, mapped at {} places", did.handles, did.mappings)),
+        (
+            did.stitches,
+            "stitched",
+            format!("{} for {} requests, mapped anew", did.stitched_bytes, did.stitches),
+        ),
+        (
+            did.windows,
+            "windows",
+            format!("{} for {} requests, mapped before", did.woken_bytes, did.windows),
+        ),
+        (
+            did.stream_waits + did.pending_waits,
+            "stream waits",
+            format!("{}, and {} for pending blocks", did.stream_waits, did.pending_waits),
+        ),
+        (did.divided, "divided", format!("{} handles", did.divided)),
+    ];
+    lines.into_iter().filter(|line| line.0 > 0).map(|(_, what, value)| (what, value)).collect()
+}
+
+/// What planning did, once a step was planned.
+fn planned(did: &Planning) -> Vec<(&'static str, String)> {
+    if did.plans == 0 {
+        return Vec::new();
+    }
+    let step = format!("{} requests, {} of them served as always", did.requests, did.elsewhere);
+    let served = format!(
+        "{} hits, {} misses, {} deviations, {} whole steps",
+        did.hits, did.misses, did.deviations, did.rounds
+    );
+    vec![("planned step", step), ("served by it", served)]
 }

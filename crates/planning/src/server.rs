@@ -156,7 +156,8 @@ impl Server {
     }
 
     /// Takes the next request.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of the hot path of whoever serves")]
+    #[inline(always)]
     pub fn next(&mut self, key: Key) -> Served {
         let position = self.position;
         let slot = *self.plan.slot(position);

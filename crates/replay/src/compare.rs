@@ -1,6 +1,7 @@
 //! Many traces under many policies, and who does best.
 
 mod summary;
+mod tight;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 pub use summary::{Summary, best, summarize};
+pub use tight::{Tight, TightSummary};
 
 use crate::least::least;
 use crate::picture;
@@ -72,6 +74,9 @@ pub struct CompareOptions {
     pub event_lag: u64,
     /// Whether the smallest surviving device is looked for, some ten runs each. Default: it is.
     pub search: bool,
+    /// Devices this many times as large as the live peak on which each trace is run as well;
+    /// default: none.
+    pub tight: Vec<f64>,
     /// How many stretches of the course of memory over time to keep, of up to six points each;
     /// default: none.
     pub stretches: usize,
@@ -79,7 +84,14 @@ pub struct CompareOptions {
 
 impl Default for CompareOptions {
     fn default() -> Self {
-        Self { capacity: AMPLE, fraction: None, event_lag: 0, search: true, stretches: 0 }
+        Self {
+            capacity: AMPLE,
+            fraction: None,
+            event_lag: 0,
+            search: true,
+            tight: Vec::new(),
+            stretches: 0,
+        }
     }
 }
 
@@ -109,6 +121,13 @@ impl CompareOptions {
     #[must_use]
     pub const fn search(mut self, search: bool) -> Self {
         self.search = search;
+        self
+    }
+
+    /// With runs on devices this many times as large as the live peak.
+    #[must_use]
+    pub fn tight(mut self, factors: &[f64]) -> Self {
+        self.tight = factors.to_vec();
         self
     }
 
@@ -152,6 +171,8 @@ pub struct Row {
     pub retries: i64,
     /// Requests that ran out of memory: 0, or 1 at which the run ended.
     pub oom_events: usize,
+    /// What came of it on devices little larger than the live peak, where that was asked for.
+    pub tight: Vec<Tight>,
     /// Why it could not be run at all; counts as not surviving.
     pub error: Option<String>,
     /// The course of memory over time, if asked for.
@@ -275,6 +296,9 @@ impl Row {
         self.retries = run.num_alloc_retries;
         self.oom_events = run.oom_events;
         self.samples = picture::thin(&run.samples, options.stretches);
+        for &factor in &options.tight {
+            self.tight.push(Tight::run(trace, factor, on_it)?);
+        }
         if options.search {
             // Who did not survive here may on a larger device.
             let start = if run.survived { on_it.capacity } else { on_it.capacity.max(AMPLE) };

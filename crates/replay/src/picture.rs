@@ -1,8 +1,8 @@
 //! Pictures of memory over time, as SVG: what is held from the device against what is handed out.
 //!
 //! Each [`Panel`] is one program; allocated memory is a grey area behind it, from the lowest to the
-//! highest of each stretch, and reserved memory a line for each policy. The same data gives the
-//! same text, to the byte.
+//! highest of each stretch, and reserved memory a line for each policy. Where the viewer prefers
+//! dark pages, it is drawn on a dark one. The same data gives the same text, to the byte.
 
 mod axis;
 mod legend;
@@ -67,6 +67,21 @@ const WIDTH: u32 = panel::PLOT_WIDTH + panel::LEFT + legend::WIDTH;
 const INK: RGBColor = RGBColor(0x22, 0x26, 0x2b);
 const FAINT: RGBColor = RGBColor(0x5c, 0x64, 0x6e);
 
+/// The greys turned round where dark pages are preferred; colours stand out on either.
+const STYLE: &str = r##"
+<style>
+@media (prefers-color-scheme: dark) {
+  [fill="#FFFFFF"] { fill: #14171a }
+  [fill="#22262B"] { fill: #e8eaed }
+  [fill="#5C646E"] { fill: #a3abb5 }
+  [fill="#C3CAD3"] { fill: #4a525c }
+  [fill="#E2E6EB"] { fill: #333a42 }
+  [stroke="#22262B"], [stroke="#000000"] { stroke: #e8eaed }
+  [stroke="#5C646E"] { stroke: #a3abb5 }
+  [stroke="#E9EBEE"] { stroke: #262b31 }
+}
+</style>"##;
+
 /// The picture as SVG.
 ///
 /// # Errors
@@ -74,6 +89,8 @@ const FAINT: RGBColor = RGBColor(0x5c, 0x64, 0x6e);
 pub fn draw(panels: &[Panel]) -> Result<String, PictureError> {
     let mut text = String::new();
     draw_onto(&mut text, panels).map_err(|error| PictureError::Draw(error.to_string()))?;
+    let head = text.find('>').map_or(0, |end| end + 1);
+    text.insert_str(head, STYLE);
     Ok(text)
 }
 

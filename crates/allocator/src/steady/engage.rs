@@ -4,7 +4,7 @@ use freeboard_device::Device;
 use freeboard_planning::Plan;
 use freeboard_units::{Address, Bytes};
 
-use super::{Phase, Region};
+use super::Region;
 use crate::block::{Block, BlockId, BlockState, PLANNED};
 use crate::error::Error;
 use crate::policy::stitching::StitchPolicy;
@@ -32,7 +32,6 @@ impl<D: Device> State<D> {
                 self.steady.counts.region_bytes = self.blocks[region.block].size;
                 self.steady.counts.note_plan(&plan);
                 self.steady.region = Some(region);
-                self.steady.setbacks = 0;
                 self.steady.follow(plan, 0);
                 self.steady.due = false;
                 if let Some(server) = &mut self.steady.server {
@@ -50,7 +49,6 @@ impl<D: Device> State<D> {
     fn refuse_plan(&mut self) {
         self.steady.counts.refused += 1;
         self.steady.set_back();
-        debug_assert!(self.steady.phase == Phase::Following);
     }
 
     /// Memory for a plan, ordered behind all earlier uses on every stream of the plan; and what of

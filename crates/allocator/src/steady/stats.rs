@@ -5,7 +5,11 @@ use freeboard_planning::{Lifetimes, Plan, Server};
 use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::{RING, Steady};
 use crate::state::State;
+
+/// Bytes of one record.
+const RECORD: usize = 32;
 
 /// What planning has done so far, and what it holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +54,17 @@ impl Planning {
         self.hits += counts.hits;
         self.misses += counts.misses;
         self.rounds += counts.rounds;
+    }
+}
+
+impl Steady {
+    /// Host memory that records and plans take, about; blocks are counted elsewhere.
+    pub(crate) fn bytes(&self) -> usize {
+        let recorder = if self.recorder.is_some() { RING * RECORD } else { 0 };
+        let entries = self.plan.as_ref().map_or(0, Plan::len);
+        // A plan has 24 bytes for an entry and some for its predecessors; it is held twice, once with
+        // a state and a place for each entry.
+        recorder + entries * 80
     }
 }
 

@@ -23,9 +23,9 @@ impl<D: Device> State<D> {
                 if next >= self.steady.record_until {
                     self.steady.phase = Phase::Idle;
                 } else {
-                    // Twice as many each time: all looks together cost no more than the last.
-                    self.steady.look_at =
-                        next + (self.steady.look_at / 2).clamp(FIRST_LOOK, RING as u64 / 2);
+                    // A quarter more each time: all looks together cost some five times the last.
+                    let seen = next - self.steady.recorded_from;
+                    self.steady.look_at = next + (seen / 4).clamp(FIRST_LOOK, RING as u64 / 2);
                 }
             }
             Phase::Following => self.engage(),
@@ -54,6 +54,10 @@ impl<D: Device> State<D> {
     pub(super) fn deviate(&mut self) {
         self.disengage();
         self.steady.counts.deviations += 1;
+        // A plan that served a whole step was worth making; the next one is not put off for long.
+        if self.steady.server.as_ref().is_some_and(|server| server.counts().rounds > 0) {
+            self.steady.setbacks = 0;
+        }
         self.steady.set_back();
         if self.steady.is_marked {
             self.steady.record();

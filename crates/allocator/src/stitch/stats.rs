@@ -4,6 +4,8 @@ use freeboard_device::Device;
 use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::Stitch;
+use super::mappings::Physical;
 use crate::state::State;
 
 /// What stitching has done so far, and what it holds now.
@@ -46,6 +48,14 @@ pub struct Stitching {
     pub stream_waits: u64,
     /// Times a stream waited, on the device, for a pending block at the limit.
     pub pending_waits: u64,
+}
+
+impl Stitch {
+    /// Host memory that the books of handles and slots take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        // A slot is an entry of an ordered map and one of its handle's list.
+        self.mappings.numbers() * size_of::<Physical>() + self.mappings.mapped() * 48
+    }
 }
 
 impl<D: Device> State<D> {

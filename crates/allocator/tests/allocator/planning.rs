@@ -35,7 +35,7 @@ fn run(allocator: &Allocator, step: &Step) {
 #[test]
 fn a_marked_step_is_planned_after_two_repetitions_and_costs_no_driver_call() {
     let (device, allocator) = lend(Config::default(), 4096);
-    let weights = take_on(&allocator, Bytes::mib(100), 0);
+    let _weights = take_on(&allocator, Bytes::mib(100), 0);
     for _ in 0..4 {
         run(&allocator, &model());
         allocator.step();
@@ -131,9 +131,24 @@ fn memory_set_aside_for_a_plan_serves_others_before_a_request_is_refused() {
     }
     assert!(allocator.planning().region_bytes >= Bytes::mib(200));
     let _one = take_on(&allocator, Bytes::mib(100), 0);
+    let seen = allocator.fragmentation(stream(0));
+    assert_eq!(seen.free, Bytes::mib(100));
     let _large = take_on(&allocator, Bytes::mib(150), 0);
     assert_eq!(allocator.planning().region_bytes, Bytes::ZERO);
     allocator.check().unwrap();
+}
+
+#[test]
+fn what_is_set_aside_counts_as_servable() {
+    let (_device, allocator) = lend(Config::default(), 256);
+    for _ in 0..4 {
+        drop(take_on(&allocator, Bytes::mib(200), 0));
+        allocator.step();
+    }
+    assert!(allocator.planning().region_bytes >= Bytes::mib(200));
+    let largest = allocator.largest_servable(stream(0)).unwrap();
+    assert!(largest >= Bytes::mib(250), "{largest}");
+    drop(take_on(&allocator, largest, 0));
 }
 
 #[test]

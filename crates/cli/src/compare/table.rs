@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use freeboard_replay::compare::{Comparison, Row, Summary};
+use freeboard_replay::compare::{Comparison, Row, Summary, TightSummary};
 
 /// Rows under their traces, then the summary.
 pub(super) fn table(comparison: &Comparison, searched: bool) -> String {
@@ -18,13 +18,15 @@ pub(super) fn table(comparison: &Comparison, searched: bool) -> String {
             lines.push(Line::Remark(error.clone()));
         }
     }
-    text.push_str(&aligned(&heading(searched), &lines));
-    let traces = comparison.summary.first().map_or(0, |summary| summary.traces);
+    let first = comparison.summary.first();
+    let tight = first.map_or(&[][..], |summary| &summary.tight);
+    text.push_str(&aligned(&heading(searched, tight), &lines));
+    let traces = first.map_or(0, |summary| summary.traces);
     let plural = if traces == 1 { "" } else { "s" };
     let title = format!("over {traces} trace{plural}, geometric mean (worst)");
     let mut lines = vec![Line::Title(title)];
     lines.extend(comparison.summary.iter().map(|it| Line::Cells(sums(it, searched))));
-    let _ = write!(text, "\n{}", aligned(&summary_heading(searched), &lines));
+    let _ = write!(text, "\n{}", aligned(&summary_heading(searched, tight), &lines));
     text
 }
 
@@ -37,11 +39,12 @@ enum Line {
     Remark(String),
 }
 
-fn heading(searched: bool) -> Vec<String> {
+fn heading(searched: bool, tight: &[TightSummary]) -> Vec<String> {
     let device: &[&str] = if searched { &["least device", "÷ live peak"] } else { &[] };
     let words = [&["", "survives", "reserved", "÷ allocated"], device].concat();
     let more = ["driver calls", "driver time", "stalls", "retries"];
-    words.into_iter().chain(more).map(str::to_owned).collect()
+    let words = words.into_iter().chain(more).map(str::to_owned);
+    words.chain(tight.iter().map(|it| format!("on {} ×", it.factor))).collect()
 }
 
 fn cells(row: &Row, searched: bool) -> Vec<String> {
@@ -58,14 +61,20 @@ fn cells(row: &Row, searched: bool) -> Vec<String> {
     }
     cells.extend([row.driver_calls.to_string(), time(row.driver_time_ns)]);
     cells.extend([row.stalls.to_string(), row.retries.to_string()]);
+    cells.extend(row.tight.iter().map(|it| match (it.survived, it.stalls) {
+        (false, _) => "NO".to_owned(),
+        (true, 0) => "yes".to_owned(),
+        (true, stalls) => format!("yes, {stalls} stalls"),
+    }));
     cells
 }
 
-fn summary_heading(searched: bool) -> Vec<String> {
+fn summary_heading(searched: bool, tight: &[TightSummary]) -> Vec<String> {
     let device: &[&str] = if searched { &["least device ÷ live peak"] } else { &[] };
     let words = [&["", "deaths", "reserved ÷ allocated"], device].concat();
-    let more = ["driver calls", "driver time", "stalls"];
-    words.into_iter().chain(more).map(str::to_owned).collect()
+    let more = ["driver calls", "driver time", "÷ expandable", "stalls"];
+    let words = words.into_iter().chain(more).map(str::to_owned);
+    words.chain(tight.iter().map(|it| format!("deaths, stalls on {} ×", it.factor))).collect()
 }
 
 fn sums(summary: &Summary, searched: bool) -> Vec<String> {
@@ -76,7 +85,9 @@ fn sums(summary: &Summary, searched: bool) -> Vec<String> {
         cells.push(both(summary.capacity_ratio_mean, summary.capacity_ratio_worst));
     }
     cells.extend([summary.driver_calls.to_string(), time(summary.driver_time_ns)]);
+    cells.push(both(summary.driver_time_ratio_mean, summary.driver_time_ratio_worst));
     cells.push(summary.stalls.to_string());
+    cells.extend(summary.tight.iter().map(|it| format!("{}, {}", it.deaths, it.stalls)));
     cells
 }
 

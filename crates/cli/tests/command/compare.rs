@@ -42,6 +42,7 @@ fn the_json_has_rows_a_summary_and_a_winner() {
         "retries",
         "stalls",
         "survived",
+        "tight",
         "trace",
     ];
     assert!(rows.iter().all(|row| Said::keys(row) == names), "{rows:?}");
@@ -95,6 +96,20 @@ fn a_death_is_status_1_and_everything_is_printed_all_the_same() {
     let dead = rows.iter().filter(|row| row["survived"] == false);
     assert!(dead.clone().count() >= 3);
     assert!(dead.into_iter().all(|row| row["min_capacity"].is_number()));
+}
+
+#[test]
+fn tight_devices_are_columns_of_both_tables() {
+    let tight = ["--tight", "1.0", "--tight", "4", "--no-min"];
+    let said = freeboard(&[&["compare", "workload:h2-pinned-splits"][..], &tight].concat());
+    assert_eq!((said.status, said.err.as_str()), (0, ""), "deaths on tight devices are figures");
+    for words in ["on 1 ×", "on 4 ×", "deaths, stalls on 1 ×", "÷ expandable", " NO ", " yes"] {
+        assert!(said.out.contains(words), "{words}: {}", said.out);
+    }
+    for bad in ["0.9", "-1", "many", "NaN"] {
+        let said = freeboard(&["compare", "workload:h1-order", "--tight", bad]);
+        assert!(said.status == 2 && said.err.contains("like 1.02"), "{said:?}");
+    }
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 
 use serde::Serialize;
 
-use super::Row;
+use super::{Contender, Row, TightSummary};
 
 /// One contender over all traces. Field names are those of the JSON form.
 ///
 /// The means are geometric, and over the same traces for all contenders, so that they compare:
 /// those on which everyone who has any such figure has one. The worst figures are over all traces
-/// of the contender. A ratio of reserved to allocated memory counts only where the run survived.
+/// of the contender. Ratios of reserved to allocated memory and of driver times count only where the
+/// run survived.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -34,6 +35,13 @@ pub struct Summary {
     pub driver_calls: u64,
     /// Time that they would take, by the simulated device's cost model.
     pub driver_time_ns: u64,
+    /// Mean of that time divided by what `PyTorch`'s policy with segments that grow takes, trace by
+    /// trace; none where that policy does not take part.
+    pub driver_time_ratio_mean: Option<f64>,
+    /// The largest of them.
+    pub driver_time_ratio_worst: Option<f64>,
+    /// Runs on devices little larger than the live peak, where they were asked for.
+    pub tight: Vec<TightSummary>,
 }
 
 impl Summary {
@@ -67,6 +75,12 @@ pub fn summarize(rows: &[Row]) -> Vec<Summary> {
     let contenders = distinct(rows.iter().map(|row| row.contender.as_str()));
     let reserved = Figure::of(rows, |row| row.reserved_ratio.filter(|_| row.survived));
     let capacity = Figure::of(rows, |row| row.capacity_ratio);
+    let expandable = Contender::pytorch_expandable().name;
+    let time = Figure::of(rows, |row| {
+        let is_reference = |other: &&Row| other.trace == row.trace && other.contender == expandable;
+        let reference = rows.iter().filter(|other| other.survived).find(is_reference)?;
+        time_ratio(row, reference)
+    });
     let summary = contenders.into_iter().map(|contender| {
         let own = || rows.iter().filter(move |row| row.contender == contender);
         Summary {
@@ -80,9 +94,19 @@ pub fn summarize(rows: &[Row]) -> Vec<Summary> {
             stalls: own().map(|row| row.stalls).sum(),
             driver_calls: own().map(|row| row.driver_calls).sum(),
             driver_time_ns: own().map(|row| row.driver_time_ns).sum(),
+            driver_time_ratio_mean: time.mean(own()),
+            driver_time_ratio_worst: time.worst(own()),
+            tight: TightSummary::of(own().flat_map(|row| row.tight.iter().copied())),
         }
     });
     summary.collect()
+}
+
+/// Times compare where both ran to the end.
+#[expect(clippy::cast_precision_loss, reason = "a ratio of times needs no more than 53 bits")]
+fn time_ratio(row: &Row, reference: &Row) -> Option<f64> {
+    let is_known = row.survived && row.driver_time_ns > 0 && reference.driver_time_ns > 0;
+    is_known.then(|| row.driver_time_ns as f64 / reference.driver_time_ns as f64)
 }
 
 /// A figure of a row, and the traces on which its means are taken.

@@ -121,6 +121,53 @@ fn sums_are_over_all_traces() {
 }
 
 #[test]
+fn driver_time_is_measured_by_what_growing_segments_take() {
+    let timed = |trace, contender: &str, driver_time_ns| Row {
+        driver_time_ns,
+        ..row(trace, contender, 1.0, None)
+    };
+    let reference = Contender::pytorch_expandable().name;
+    let mut rows = vec![
+        timed("x", &reference, 10),
+        timed("x", "a", 5),
+        timed("y", &reference, 10),
+        timed("y", "a", 20),
+    ];
+    let summary = summarize(&rows);
+    assert_eq!(summary[0].driver_time_ratio_mean, Some(1.0));
+    assert!((summary[1].driver_time_ratio_mean.unwrap() - 1.0).abs() < 1e-12);
+    assert_eq!(summary[1].driver_time_ratio_worst, Some(2.0));
+    rows.retain(|row| row.contender == "a");
+    assert_eq!(summarize(&rows)[0].driver_time_ratio_mean, None);
+}
+
+#[test]
+fn a_device_little_larger_than_the_peak_is_a_run_of_its_own() {
+    let options = CompareOptions::default().search(false).tight(&[1.0, 4.0]);
+    let comparison = compare(&traces(), &everyone(), &options, &|_, _| {});
+    for row in &comparison.rows {
+        let trace = traces().into_iter().find(|trace| trace.name == row.trace).unwrap();
+        let contender = everyone().into_iter().find(|it| it.name == row.contender).unwrap();
+        assert_eq!(row.tight.len(), 2);
+        for tight in &row.tight {
+            let options = crate::RunOptions::new(contender.config.clone(), tight.capacity);
+            let run = crate::run::run(&trace, &options).unwrap();
+            assert_eq!((tight.survived, tight.stalls), (run.survived, run.stalls));
+            assert_eq!(tight.driver_time_ns, run.driver_time_ns);
+        }
+    }
+    for (summary, contender) in comparison.summary.iter().zip(everyone()) {
+        let rows = || comparison.rows.iter().filter(|row| row.contender == contender.name);
+        for (index, sum) in summary.tight.iter().enumerate() {
+            let dead = rows().filter(|row| !row.tight[index].survived).count();
+            assert_eq!((sum.factor, sum.deaths), ([1.0, 4.0][index], dead));
+        }
+        assert!(summary.tight[0].deaths >= summary.tight[1].deaths);
+    }
+    assert!(comparison.summary[0].tight[0].deaths > 0, "PyTorch needs more than the peak");
+}
+
+#[test]
 fn rows_come_trace_by_trace_with_the_figures_of_single_runs() {
     let (traces, contenders) = (traces(), everyone());
     let comparison = compare(&traces, &contenders, &CompareOptions::default(), &|_, _| {});

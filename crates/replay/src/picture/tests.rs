@@ -72,6 +72,26 @@ fn peaks_capacity_and_early_ends_are_told() {
 }
 
 #[test]
+fn every_grey_has_another_one_for_dark_pages() {
+    let samples = [sample(1, 4 << 20, 6 << 20), sample(2, 2 << 20, 6 << 20)];
+    let dark = Panel { capacity: Some(Bytes::mib(7)), ..panel("dark", &[&samples]) };
+    let text = draw(&[dark]).unwrap();
+    let (style, drawn) = text.split_once("</style>").unwrap();
+    let mut greys = 0;
+    for name in ["fill=\"", "stroke=\""] {
+        for color in drawn.split(name).skip(1).filter_map(|rest| rest.get(1..7)) {
+            let channel = |at| u8::from_str_radix(&color[at..at + 2], 16);
+            let [Ok(red), Ok(green), Ok(blue)] = [0, 2, 4].map(channel) else { continue };
+            if red.max(green).max(blue) - red.min(green).min(blue) < 60 {
+                greys += 1;
+                assert!(style.contains(&format!("[{name}#{color}\"]")), "{name}{color}");
+            }
+        }
+    }
+    assert!(greys > 10, "{greys} greys");
+}
+
+#[test]
 fn a_long_legend_makes_its_panel_higher() {
     let height = |series: usize| {
         let text = draw(&[panel("high", &vec![&[][..]; series])]).unwrap();
