@@ -92,7 +92,7 @@ fn mappings_that_cannot_be_undone_are_scars_that_heal() {
         let config = Config::default().with_reserve_target(target).unwrap();
         let mut world = World::new(config, 512, 3);
         world.insist(take(30, 0));
-        for mib in fill {
+        if let Some(mib) = fill {
             world.insist(take(mib, 0));
             world.insist(Op::Free { place: 1 });
         }
