@@ -61,6 +61,7 @@ enum When {
     Nth(u64),
     NthOf(Call, u64),
     EveryOf(Call),
+    EveryOfAny(&'static [Call]),
 }
 
 impl FaultPlan {
@@ -80,6 +81,12 @@ impl FaultPlan {
     #[must_use]
     pub const fn every_call_of(call: Call, fault: Fault) -> Self {
         Self { when: When::EveryOf(call), fault }
+    }
+
+    /// Every call of these kinds fails from now on: undoing what failed can fail, too.
+    #[must_use]
+    pub const fn every_call_of_any(calls: &'static [Call], fault: Fault) -> Self {
+        Self { when: When::EveryOfAny(calls), fault }
     }
 }
 
@@ -109,12 +116,13 @@ impl Faults {
     /// The error this call shall answer with, if it shall.
     pub(crate) fn next(&mut self, call: Call, size: Bytes) -> Option<DeviceError> {
         let plan = self.plan.as_ref()?;
-        let (kind, nth) = match plan.when {
-            When::Nth(n) => (None, Some(n)),
-            When::NthOf(kind, n) => (Some(kind), Some(n)),
-            When::EveryOf(kind) => (Some(kind), None),
+        let (planned, nth) = match plan.when {
+            When::Nth(n) => (true, Some(n)),
+            When::NthOf(kind, n) => (kind == call, Some(n)),
+            When::EveryOf(kind) => (kind == call, None),
+            When::EveryOfAny(kinds) => (kinds.contains(&call), None),
         };
-        if kind.is_some_and(|kind| kind != call) {
+        if !planned {
             return None;
         }
         self.seen += 1;

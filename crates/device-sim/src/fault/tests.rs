@@ -137,3 +137,14 @@ fn a_new_plan_takes_the_place_of_the_old_one() {
     device.info().unwrap_err();
     device.info().unwrap();
 }
+
+#[test]
+fn several_kinds_may_fail_together() {
+    let Stage { device, mapped, handle, .. } = stage();
+    let kinds = &[Call::MemUnmap, Call::MemRelease];
+    device.set_faults(FaultPlan::every_call_of_any(kinds, driver_fault()));
+    device.unmap(mapped).unwrap_err();
+    device.set_access(mapped).unwrap();
+    device.release(handle).unwrap_err();
+    assert_eq!(device.faults_hit(), 2);
+}

@@ -83,6 +83,41 @@ fn on_every_rung_at_the_limit() {
     assert!(rungs.iter().all(|&count| count > 1), "{rungs:?}");
 }
 
+/// What could not be undone either is left alone until the cache is emptied.
+#[test]
+fn mappings_that_cannot_be_undone_are_scars_that_heal() {
+    let take = |mib, stream| Op::Allocate { bytes: mib * MIB, stream };
+    // Memory for the extension comes from the device, or is there and free.
+    for (target, fill) in [(1.0, None), (0.0, Some(40))] {
+        let config = Config::default().with_reserve_target(target).unwrap();
+        let mut world = World::new(config, 512, 3);
+        world.insist(take(30, 0));
+        if let Some(mib) = fill {
+            world.insist(take(mib, 0));
+            world.insist(Op::Free { place: 1 });
+        }
+        world.faulty = true;
+        for size in [45, 90, 180] {
+            let kinds = &[Call::MemSetAccess, Call::MemUnmap];
+            world.device.set_faults(FaultPlan::every_call_of_any(kinds, driver_error()));
+            let before = world.device.leaks().mappings;
+            assert!(world.step(take(size, 0)).is_err());
+            world.verify();
+            assert!(world.device.leaks().mappings > before, "a scar");
+            world.device.clear_faults();
+            // The memory behind it may be used, the addresses not.
+            world.insist(take(25, 1));
+            world.insist(take(size, 0));
+            world.insist(Op::Free { place: 2 });
+            world.insist(Op::Free { place: 1 });
+        }
+        world.insist(Op::EmptyCache);
+        world.faulty = false;
+        world.verify();
+        world.finish();
+    }
+}
+
 fn plans() -> impl Strategy<Value = FaultPlan> {
     let fault = prop_oneof![Just(driver_error()), Just(Fault::OutOfMemory)];
     prop_oneof![
