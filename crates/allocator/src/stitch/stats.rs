@@ -48,6 +48,9 @@ pub struct Stitching {
     pub stream_waits: u64,
     /// Times a stream waited, on the device, for a pending block at the limit.
     pub pending_waits: u64,
+    /// Times the host waited for all streams, because they were so far behind that mappings had grown
+    /// to twice their budget.
+    pub host_waits: u64,
 }
 
 impl Stitch {

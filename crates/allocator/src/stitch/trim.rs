@@ -8,13 +8,21 @@ use crate::state::State;
 
 impl<D: Device> State<D> {
     /// Unmaps slots that have slept longest while there are more than the budget allows. Only such
-    /// as no stream can still touch; errors leave the mapping for another time.
+    /// as no stream can still touch: beyond twice the budget, streams are waited for. Errors leave the
+    /// mapping for another time.
     pub(super) fn trim(&mut self) {
         let budget = self.stitch.policy.budget(self.stitch.mappings.handles());
         if self.stitch.mappings.mapped() <= budget || self.is_capturing() {
             return;
         }
         let keep = budget / 10 * 9;
+        // Streams that fall far behind must not let mappings grow without end.
+        if self.stitch.mappings.mapped() > 2 * budget {
+            self.stitch.counts.host_waits += 1;
+            if let Err(error) = self.wait_until_quiet() {
+                tracing::warn!(%error, "streams could not be waited for");
+            }
+        }
         if let Err(error) = self.trim_to(keep.max(self.stitch.mappings.handles())) {
             tracing::warn!(%error, "mappings beyond the budget stay for now");
         }

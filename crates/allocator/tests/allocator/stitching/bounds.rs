@@ -42,6 +42,13 @@ fn two_hundred_thousand_steps_keep_mappings_and_addresses_within_bounds() {
     world.finish();
 }
 
+#[test]
+fn streams_that_never_finish_by_themselves_are_waited_for_at_twice_the_budget() {
+    let (world, seen) = play(1, 1, 1_000_000_000, 10_000);
+    assert!(seen.host_waits > 0 && seen.mappings <= seen.handles * 3, "{seen:?}");
+    world.finish();
+}
+
 /// Every way to serve is taken, and `Watch` looks at each.
 #[test]
 fn with_late_events_too_and_nothing_in_use_is_unmapped_or_lent() {
