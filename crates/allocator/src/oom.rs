@@ -143,7 +143,9 @@ impl fmt::Display for OutOfMemory {
         if !self.pending.is_zero() {
             write!(f, " ({} of it waits for other streams)", self.pending)?;
         }
-        write!(f, "; the largest free block for {} has {}. ", self.stream, self.largest_free)?;
+        // Stitched, a stream may use what lies in any pool.
+        let largest = self.stitched.map_or(self.largest_free, |stitched| stitched.longest);
+        write!(f, "; the largest free block for {} has {largest}. ", self.stream)?;
         f.write_str(&self.advice())?;
         if let Some(stitched) = &self.stitched {
             write!(f, "\n  {stitched}")?;

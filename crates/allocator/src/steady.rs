@@ -155,19 +155,16 @@ impl Steady {
     /// Notes the free of a block.
     #[inline]
     pub(crate) fn note_free(&mut self, free_since: u64) {
-        if free_since & IS_RECORDED != 0
-            && let Some(recorder) = &mut self.recorder
-        {
-            recorder.freed(free_since & !IS_RECORDED);
-        }
+        self.with_record(free_since, Recorder::freed);
     }
 
-    /// Keeps a block's request out of plans.
-    fn discard(&mut self, free_since: u64) {
+    /// Tells the recorder about an allocated block, if its request was recorded.
+    #[inline]
+    fn with_record(&mut self, free_since: u64, tell: impl FnOnce(&mut Recorder, u64)) {
         if free_since & IS_RECORDED != 0
             && let Some(recorder) = &mut self.recorder
         {
-            recorder.discard(free_since & !IS_RECORDED);
+            tell(recorder, free_since & !IS_RECORDED);
         }
     }
 

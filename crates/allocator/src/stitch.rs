@@ -47,6 +47,7 @@ use crate::state::State;
 use arena::Arena;
 use mappings::Mappings;
 use order::Orders;
+pub(crate) use repaint::Coat;
 pub use stats::Stitching;
 use survey::Thoroughness;
 

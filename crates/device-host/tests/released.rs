@@ -3,23 +3,13 @@
 #![expect(unsafe_code, reason = "a device moves bytes of whoever calls")]
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
-use freeboard_device::{Memory, Order, Pattern, Transfer};
+#[path = "host/bytes.rs"]
+mod bytes;
+
+use bytes::{fill, first_byte};
+use freeboard_device::{Memory, Order};
 use freeboard_device_host::HostDevice;
-use freeboard_units::{AddressRange, Bytes, StreamId};
-
-fn fill(device: &HostDevice, range: AddressRange, value: u8, stream: StreamId) {
-    // SAFETY: the range is the test's own.
-    unsafe { device.fill(range, Pattern::U8(value), stream) }.unwrap();
-}
-
-/// The first byte of a range, as a stream sees it.
-fn first_byte(device: &HostDevice, range: AddressRange, stream: StreamId) -> u8 {
-    let mut byte = 0;
-    // SAFETY: the range is the test's own, and the byte is waited for.
-    unsafe { device.download(&raw mut byte, range.start(), Bytes::new(1), stream) }.unwrap();
-    device.synchronize_stream(stream).unwrap();
-    byte
-}
+use freeboard_units::{Bytes, StreamId};
 
 /// How much of the machine's memory is shared memory, which a memory file is.
 fn shared_memory() -> Bytes {

@@ -4,9 +4,9 @@ use freeboard_device::Device;
 use freeboard_units::{Address, AddressRange};
 
 use super::Region;
-use crate::block::{Block, BlockId, BlockState, STITCHED};
-use crate::free_list::Entry;
+use crate::block::{BlockId, BlockState, STITCHED};
 use crate::state::State;
+use crate::stitch::Coat;
 
 impl<D: Device> State<D> {
     /// Gives up the region, if there is one. Whether there was. Bookkeeping only.
@@ -60,7 +60,11 @@ impl<D: Device> State<D> {
                 let (to, stream) = band.copied().unwrap_or((end, whole.stream));
                 let to = if to > at { to.min(end) } else { end };
                 let gap = AddressRange::new(at, to.offset_from(at));
-                prev = self.add_free(&whole, gap, stream, prev);
+                let place = whole.place + at.offset_from(whole.address).get();
+                let since = self.pools[usize::from(whole.pool)].searches;
+                let id = self.lay(whole.pool, place, gap, Coat::Free { stream, since });
+                self.blocks.splice(id, prev, BlockId::NONE);
+                prev = id;
                 at = to;
             }
             if let Some(id) = next {
@@ -75,34 +79,6 @@ impl<D: Device> State<D> {
         }
         self.blocks.remove(region);
         self.merge_ends(whole.prev, whole.next);
-    }
-
-    /// Adds a free block behind `prev`.
-    fn add_free(
-        &mut self,
-        region: &Block,
-        gap: AddressRange,
-        stream: u16,
-        prev: BlockId,
-    ) -> BlockId {
-        let place = region.place + gap.start().offset_from(region.address).get();
-        let pool = usize::from(region.pool);
-        let since = self.pools[pool].searches;
-        let id = self.blocks.insert(Block {
-            address: gap.start(),
-            size: gap.size(),
-            place,
-            expandable: STITCHED,
-            free_since: since,
-            pool: region.pool,
-            stream,
-            state: BlockState::Free,
-            ..Block::BLANK
-        });
-        self.blocks.splice(id, prev, BlockId::NONE);
-        let key = self.blocks[id].key();
-        self.pools[pool].list_block(stream, Entry { key, block: id });
-        id
     }
 
     /// Merges what meets the neighbours of a former region.

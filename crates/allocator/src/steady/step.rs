@@ -138,7 +138,7 @@ impl<D: Device> CachingAllocator<D> {
     pub(crate) fn keep(&self, block: BlockId) {
         let mut state = self.state.lock();
         let since = state.blocks[block].free_since;
-        state.steady.discard(since);
+        state.steady.with_record(since, Recorder::discard);
     }
 
     /// What planning has done and holds.

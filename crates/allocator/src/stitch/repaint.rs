@@ -10,7 +10,7 @@ use crate::state::State;
 
 /// What a stretch of an arena is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coat {
+pub(crate) enum Coat {
     /// Free memory that `stream` may use; freed at this time.
     Free { stream: u16, since: u64 },
     /// Addresses without memory of their own.
@@ -62,7 +62,8 @@ impl<D: Device> State<D> {
         let (mut prev, mut found) = (before, BlockId::NONE);
         for piece in pieces {
             let place = origin.1 + piece.start.offset_from(origin.0).get();
-            let id = self.lay(pool, place, piece);
+            let range = AddressRange::new(piece.start, piece.end.offset_from(piece.start));
+            let id = self.lay(pool, place, range, piece.coat);
             self.blocks.splice(id, prev, BlockId::NONE);
             if self.blocks[id].range().contains(find) {
                 found = id;
@@ -112,17 +113,22 @@ impl<D: Device> State<D> {
         }
     }
 
-    /// Makes a block of a piece and lists it.
-    fn lay(&mut self, pool: u16, place: u64, piece: Piece) -> BlockId {
-        let size = piece.end.offset_from(piece.start);
-        let (stream, since, state) = match piece.coat {
+    /// Makes a block, in its list but without neighbours.
+    pub(crate) fn lay(
+        &mut self,
+        pool: u16,
+        place: u64,
+        range: AddressRange,
+        coat: Coat,
+    ) -> BlockId {
+        let (stream, since, state) = match coat {
             Coat::Free { stream, since } => (stream, since, BlockState::Free),
             Coat::Taken { stream } => (stream, 0, BlockState::Free),
             Coat::Unmapped => (0, 0, BlockState::Unmapped),
         };
         let id = self.blocks.insert(Block {
-            address: piece.start,
-            size,
+            address: range.start(),
+            size: range.size(),
             place,
             expandable: STITCHED,
             free_since: since,
@@ -132,13 +138,13 @@ impl<D: Device> State<D> {
             ..Block::BLANK
         });
         let list = &mut self.pools[usize::from(pool)];
-        match piece.coat {
+        match coat {
             Coat::Free { .. } => {
                 let key = self.blocks[id].key();
                 list.list_block(stream, Entry { key, block: id });
             }
             Coat::Unmapped => {
-                list.unmapped.insert((0, piece.start), id);
+                list.unmapped.insert((0, range.start()), id);
             }
             Coat::Taken { .. } => {}
         }

@@ -32,7 +32,8 @@ fn check(report: &OutOfMemory, allocator: &Allocator) {
     assert!(
         text.starts_with(&format!("CUDA out of memory. Tried to allocate {}. ", report.requested))
     );
-    assert_eq!(text.lines().count(), 1 + report.places.len(), "{text}");
+    let lines = 1 + report.places.len() + usize::from(report.stitched.is_some());
+    assert_eq!(text.lines().count(), lines, "{text}");
     let json = serde_json::to_string(report).unwrap();
     assert_eq!(serde_json::from_str::<OutOfMemory>(&json).unwrap(), *report);
     allocator.check().unwrap();
@@ -86,6 +87,25 @@ fn fragmentation_of_expandable_segments() {
         assert_eq!(numbers(&report), [100, 0, 100, 10, 200, 0]);
         let text = report.to_string();
         assert!(text.contains("not in one piece") && !text.contains("Try"), "{text}");
+    }
+}
+
+#[test]
+fn what_stitching_cannot_use_is_told() {
+    let (_device, allocator) = lend(Config::default(), 64);
+    let mut all: Vec<_> = (0..64).map(|_| take(&allocator, Bytes::mib(1))).collect();
+    let mut keep = [true, false].into_iter().cycle();
+    all.retain(|_| keep.next().unwrap_or_default());
+    let report = refused(&allocator, Bytes::mib(4));
+    check(&report, &allocator);
+    let stitched = report.stitched.expect("stitched memory");
+    assert_eq!((stitched.whole, stitched.longest), (Bytes::ZERO, Bytes::mib(1)));
+    assert_eq!(stitched.stitching, allocator.stitching());
+    let text = report.to_string();
+    for words in
+        ["only 0 bytes of it in whole handles", "1024.00 KiB in one piece", "map and 0 unmap"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
     }
 }
 
