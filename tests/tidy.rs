@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("device", &["units"]),
-    ("allocator", &["units", "device", "planning"]),
+    ("snapshot", &["units"]),
+    ("allocator", &["units", "device", "planning", "snapshot"]),
     ("device-cuda", &["units", "device"]),
     ("device-sim", &["units", "device"]),
     ("device-host", &["units", "device", "device-sim"]),
@@ -19,8 +20,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("fake-nvml", &[]),
     ("packing", &["units"]),
     ("planning", &["units", "packing"]),
-    ("replay", &["units", "device", "allocator", "device-sim"]),
-    ("cli", &["units", "device", "allocator", "device-sim", "device-cuda", "replay", "packing"]),
+    ("replay", &["units", "device", "allocator", "device-sim", "snapshot"]),
+    (
+        "cli",
+        &[
+            "units",
+            "device",
+            "allocator",
+            "device-sim",
+            "device-cuda",
+            "replay",
+            "packing",
+            "snapshot",
+        ],
+    ),
 ];
 /// The crates that may hold unsafe code, every block with its argument; all others forbid it.
 const UNSAFE: &[&str] =

@@ -1,0 +1,18 @@
+//! What device memory looked like, what had happened to it, and why a request failed.
+//!
+//! Plain data and pure functions: nothing here talks to a device or an allocator. A [`Snapshot`]
+//! is segments and blocks ([`model`]), the events that led there ([`history`]), and the names and
+//! stacks both refer to ([`names`]). It is taken from a live allocator or read from a file that
+//! `PyTorch` wrote. [`Facts`] are what is known about one request that failed, wherever it was
+//! learned.
+#![forbid(unsafe_code)]
+
+pub mod facts;
+pub mod history;
+pub mod model;
+pub mod names;
+
+pub use facts::{Facts, Holder, ProcessUse};
+pub use history::{Action, Event, History};
+pub use model::{Annotation, Block, BlockState, DeviceMemory, Segment, Setting, Snapshot};
+pub use names::{Frame, NameId, Names, PoolId, PoolIndex, StackId, Stacks};
