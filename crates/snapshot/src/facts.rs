@@ -1,7 +1,15 @@
 //! [`Facts`]: what is known about one request that failed, wherever it was learned.
 
+use std::fmt;
+
 use freeboard_units::{Bytes, DeviceId, StreamId};
 use serde::{Deserialize, Serialize};
+
+use crate::diagnosis::Cause;
+
+mod sums;
+
+pub use sums::Sums;
 
 /// What is known about a request that failed. `None` is not known, which is not zero.
 ///
@@ -52,6 +60,59 @@ pub struct Facts {
     /// The settings in force, as in `PYTORCH_ALLOC_CONF`.
     pub settings: Option<String>,
     /// Who holds most, largest first.
+    pub holders: Vec<Holder>,
+    /// Bytes of live blocks that were allocated since the last step ended: what a smaller batch
+    /// makes smaller.
+    pub transient: Option<Bytes>,
+    /// When in the run it happened.
+    pub phase: Option<Phase>,
+    /// How memory grew over steps.
+    pub growth: Option<Growth>,
+    /// Whether all of this was measured at the moment of failure, as in a snapshot, so that what
+    /// the numbers leave unexplained must be a limit that was not told.
+    pub says_all: bool,
+    /// What it was, where the source itself says that it was not the device's memory.
+    pub elsewhere: Option<Cause>,
+}
+
+/// When in the run a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Before anything was given back: the model was being loaded.
+    Load,
+    /// In the first step, the optimizer's first included.
+    FirstStep,
+    /// Later.
+    MidRun {
+        /// How many steps had been finished, or were seen to be.
+        steps: u64,
+    },
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Load => f.write_str("before the first step, while loading"),
+            Self::FirstStep => f.write_str("in the first step"),
+            Self::MidRun { steps: 1 } => f.write_str("after one step or more"),
+            Self::MidRun { steps } => write!(f, "after {steps} steps or more"),
+        }
+    }
+}
+
+/// How memory grew from step to step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// Over how many steps it was measured, first steps left aside.
+    pub steps: u64,
+    /// Bytes more per step.
+    pub per_step: Bytes,
+    /// Bytes more in all of them.
+    pub total: Bytes,
+    /// Whether it grew in nearly every step, and did not stop.
+    pub is_steady: bool,
+    /// Who grew: bytes per step, largest first.
     pub holders: Vec<Holder>,
 }
 

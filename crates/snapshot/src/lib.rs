@@ -7,12 +7,14 @@
 //! learned.
 #![forbid(unsafe_code)]
 
+pub mod diagnosis;
 pub mod facts;
 pub mod history;
 pub mod model;
 pub mod names;
 
-pub use facts::{Facts, Holder, ProcessUse};
+pub use diagnosis::{Cause, Diagnosis, Evidence, Lever, Verdict};
+pub use facts::{Facts, Growth, Holder, Phase, ProcessUse};
 pub use history::{Action, Event, History};
 pub use model::{Annotation, Block, BlockState, DeviceMemory, Segment, Setting, Snapshot};
 pub use names::{Frame, NameId, Names, PoolId, PoolIndex, StackId, Stacks};

@@ -1,0 +1,160 @@
+//! [`Cause`]: which of the things that look alike it was. All the thresholds are here.
+
+use freeboard_units::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnosis::Verdict;
+use crate::facts::Facts;
+
+/// Free memory in pieces counts as fragmentation from this part of the process's memory on; below,
+/// it is the slack that every allocator has, and the program is simply full.
+const FRAGMENTED_PART: f64 = 0.02;
+/// Rounding counts as a cause from this part of the allocated bytes on.
+const ROUNDED_PART: f64 = 0.05;
+/// Growth over steps counts as a leak from this part of the allocated bytes on.
+const GROWN_PART: f64 = 0.05;
+
+/// What memory was missing for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// The program needs more than there is.
+    Exhaustion,
+    /// Enough is free, but in pieces.
+    Fragmentation,
+    /// Enough would be free if sizes were not rounded up.
+    Rounding,
+    /// Enough is free, but it belongs to other streams.
+    StrandedByStream,
+    /// Enough is free, but it belongs to private pools.
+    PrivatePool,
+    /// Enough was given back, but other streams still use it.
+    PendingFree,
+    /// The limit on this process stops it.
+    Limit,
+    /// Other processes hold what is missing.
+    OtherProcess,
+    /// The program keeps more from step to step.
+    Growth,
+    /// Not the device's memory: the host's.
+    HostMemory,
+    /// Nothing to do with memory.
+    NotMemory,
+    /// What is known does not tell.
+    Unknown,
+}
+
+impl Cause {
+    /// The verdict that goes with it.
+    #[must_use]
+    pub const fn verdict(self) -> Verdict {
+        match self {
+            Self::Exhaustion => Verdict::Exhaustion,
+            Self::Fragmentation | Self::Rounding => Verdict::Fragmentation,
+            Self::StrandedByStream | Self::PrivatePool => Verdict::Stranded,
+            Self::PendingFree => Verdict::PendingFree,
+            Self::Limit => Verdict::Limit,
+            Self::OtherProcess => Verdict::OtherProcess,
+            Self::Growth => Verdict::Leak,
+            Self::HostMemory | Self::NotMemory => Verdict::NotMemory,
+            Self::Unknown => Verdict::Unknown,
+        }
+    }
+}
+
+/// The causes, weightiest first; none where nothing can be told.
+pub(super) fn causes(facts: &Facts) -> Vec<Cause> {
+    if let Some(elsewhere) = facts.elsewhere {
+        return vec![elsewhere];
+    }
+    let Some(requested) = facts.requested else { return Vec::new() };
+    let mut found = if facts.refused_early {
+        vec![Cause::Limit]
+    } else {
+        match (facts.reserved, facts.allocated) {
+            (Some(_), Some(_)) => weigh(facts, requested),
+            _ => with_little(facts, requested),
+        }
+    };
+    if leaks(facts) {
+        found.retain(|&cause| cause != Cause::Unknown);
+        found.insert(0, Cause::Growth);
+    }
+    found
+}
+
+/// What a few numbers tell, when what the process holds is not among them.
+fn with_little(facts: &Facts, requested: Bytes) -> Vec<Cause> {
+    match (facts.total, facts.free) {
+        (Some(total), _) if requested > total => vec![Cause::Exhaustion],
+        _ => Vec::new(),
+    }
+}
+
+/// Bytes by what would have to happen for the request to have them.
+fn weigh(facts: &Facts, requested: Bytes) -> Vec<Cause> {
+    let sums = facts.sums();
+    let [mut causes, mut minor] = [Vec::new(), Vec::new()];
+    if too_large_for_any_device(facts, requested) {
+        return vec![Cause::Exhaustion];
+    }
+    // Free memory in pieces: it would do if it lay together.
+    let compact = sums.growable + sums.free_own;
+    let stranded = sums.free_streams + sums.free_private;
+    let large_part = |bytes: Bytes| bytes.as_f64() >= FRAGMENTED_PART * sums.within_reach.as_f64();
+    if compact >= requested && large_part(sums.free_own) {
+        causes.push(Cause::Fragmentation);
+    } else if compact + stranded >= requested && large_part(stranded) {
+        let streams = sums.free_streams >= sums.free_private;
+        let which = if streams { Cause::StrandedByStream } else { Cause::PrivatePool };
+        causes.push(which);
+    } else if compact + stranded + sums.pending >= requested && large_part(sums.pending) {
+        causes.push(Cause::PendingFree);
+    }
+    let rounding = sums.rounding.as_f64() >= ROUNDED_PART * sums.allocated.as_f64();
+    if rounding && compact + stranded + sums.rounding >= requested {
+        minor.push(Cause::Rounding);
+    }
+    if limit_binds(facts, requested) {
+        minor.push(Cause::Limit);
+    }
+    if sums.others > Bytes::ZERO && compact + stranded + sums.others >= requested {
+        // Who holds most of the device is at fault, even where our own pieces would have done.
+        let theirs = sums.others > sums.allocated;
+        if theirs { causes.insert(0, Cause::OtherProcess) } else { minor.push(Cause::OtherProcess) }
+    }
+    causes.append(&mut minor);
+    let full = sums.growable < requested && !facts.device_had_room(requested);
+    if causes.is_empty() && full {
+        causes.push(Cause::Exhaustion);
+    }
+    causes
+}
+
+/// Whether the request alone is more than there is.
+fn too_large_for_any_device(facts: &Facts, requested: Bytes) -> bool {
+    facts.total.is_some_and(|total| requested > total)
+}
+
+/// Whether a limit, and not the device, is what stops the request.
+fn limit_binds(facts: &Facts, requested: Bytes) -> bool {
+    match facts.limit {
+        Some(limit) => {
+            let sums = facts.sums();
+            let below_device = facts.total.is_none_or(|total| limit < total);
+            let beyond = sums.allocated + sums.pending + requested > limit
+                || sums.reserved + requested > limit;
+            below_device && beyond && facts.device_had_room(requested)
+        }
+        // Files of PyTorch do not tell the limit; but the device had room and was not used.
+        None => facts.says_all && facts.device_had_room(requested),
+    }
+}
+
+/// Whether memory grew over steps, and by enough to matter.
+fn leaks(facts: &Facts) -> bool {
+    let Some(growth) = &facts.growth else { return false };
+    let allocated = facts.allocated.unwrap_or_default();
+    growth.is_steady && growth.total.as_f64() >= GROWN_PART * allocated.as_f64()
+}

@@ -1,0 +1,220 @@
+//! What shows the cause, how to see that a lever worked, and how to prevent it next time.
+
+use freeboard_units::Bytes;
+
+use super::{Cause, Evidence, levers};
+use crate::facts::{Facts, Phase, Sums};
+
+/// The answer in a sentence or two.
+pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
+    let sums = facts.sums();
+    let asked = facts.requested.map_or_else(|| "the request".into(), |bytes| bytes.to_string());
+    match cause {
+        Cause::Exhaustion => exhausted(facts, &sums, &asked),
+        Cause::Fragmentation => format!(
+            "Fragmentation: {asked} did not fit, although {} lay free in pieces between live blocks \
+             and {} more could be taken from the device.",
+            sums.free_own, sums.growable
+        ),
+        Cause::Rounding => format!(
+            "Rounding: live blocks take {} more than was asked for, which is what {asked} lacked.",
+            sums.rounding
+        ),
+        Cause::StrandedByStream => format!(
+            "Stranded by stream: {} are free, but they belong to other streams than the one that \
+             asked for {asked}.",
+            sums.free_streams
+        ),
+        Cause::PrivatePool => format!(
+            "Stranded in private pools: {} are free in pools of graphs or MemPools, which serve \
+             nobody else, while {asked} did not fit.",
+            sums.free_private
+        ),
+        Cause::PendingFree => format!(
+            "Pending frees: {} were given back, but other streams may still be using them, so \
+             {asked} could not have them yet.",
+            sums.pending
+        ),
+        Cause::Limit => match facts.limit {
+            Some(limit) => format!(
+                "A limit stops it: {limit} are allowed, {} are held, and {asked} would go beyond, \
+                 while the device has {} free.",
+                sums.reserved,
+                known(facts.free)
+            ),
+            None => format!(
+                "A limit stops it: the device had {} free, which is room for {asked}, and it was not \
+                 taken: a memory fraction is set for this process.",
+                known(facts.free)
+            ),
+        },
+        Cause::OtherProcess => format!(
+            "Other processes hold {} of the device; with it {asked} would have fit. This process \
+             holds {}.",
+            sums.others, sums.reserved
+        ),
+        Cause::Growth => growing(facts),
+        Cause::HostMemory => "The host ran out of memory, not the device.".into(),
+        Cause::NotMemory => "The failure has nothing to do with device memory.".into(),
+        Cause::Unknown => unknown(facts),
+    }
+}
+
+fn exhausted(facts: &Facts, sums: &Sums, asked: &str) -> String {
+    if let (Some(requested), Some(total)) = (facts.requested, facts.total)
+        && requested > total
+    {
+        return format!(
+            "Exhaustion: {asked} in one request is more than the whole device ({total})."
+        );
+    }
+    let when = match facts.phase {
+        Some(Phase::Load) => " while the model was being loaded",
+        Some(Phase::FirstStep) => " in the first step",
+        _ => "",
+    };
+    format!(
+        "Exhaustion: the program needs more than there is{when}. {} are in use; if every free byte lay \
+         in one piece, {asked} would still lack {}.",
+        sums.allocated + sums.pending,
+        levers::missing(facts, sums)
+    )
+}
+
+fn growing(facts: &Facts) -> String {
+    let Some(growth) = &facts.growth else { return String::new() };
+    let first = growth.holders.first();
+    let who = first.map_or_else(String::new, |holder| format!(", most of it at {}", holder.name));
+    format!(
+        "A leak: live memory grew by {} per step over {} steps, {} in all{who}, and ran out in the end.",
+        growth.per_step, growth.steps, growth.total
+    )
+}
+
+fn unknown(facts: &Facts) -> String {
+    let Some(requested) = facts.requested else {
+        return "The error says that device memory ran out, and nothing more: a driver's bare error \
+                carries no numbers."
+            .into();
+    };
+    if facts.device_had_room(requested) {
+        return format!(
+            "The device had {} free and still refused {requested}: somebody else may have freed memory \
+             at that moment, or a limit that was not told is set.",
+            known(facts.free)
+        );
+    }
+    format!("{requested} did not fit, and the numbers that would tell why are missing.")
+}
+
+fn known(bytes: Option<Bytes>) -> String {
+    bytes.map_or_else(|| "an unknown amount".into(), |bytes| bytes.to_string())
+}
+
+/// Every number that is known, with what it means here.
+pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
+    let sums = facts.sums();
+    let lines = [
+        ("asked for", facts.requested, "what the request needed in one piece"),
+        ("device", facts.total, "all memory of the device"),
+        ("free on the device", facts.free, "what no process holds"),
+        ("limit", facts.limit, "the most this process may hold"),
+        ("allocated", facts.allocated, "in blocks the program holds"),
+        ("reserved", facts.reserved, "held from the device, in use or not"),
+        ("free in pieces", nonzero(sums.free_own), "held and free for the request's stream"),
+        ("largest piece", facts.largest_own, "the largest free block for the request's stream"),
+        ("on other streams", nonzero(sums.free_streams), "held and free, but for other streams"),
+        ("in private pools", nonzero(sums.free_private), "held and free, but private pools'"),
+        ("pending", nonzero(sums.pending), "given back, while other streams may still use it"),
+        ("lost to rounding", nonzero(sums.rounding), "in live blocks beyond what was asked for"),
+        ("other processes", nonzero(sums.others), "held on the device by other processes"),
+        ("beside the allocator", nonzero(sums.beside), "the CUDA context and other libraries"),
+        ("since the last step", facts.transient, "live blocks that a smaller batch makes smaller"),
+        (
+            "growth per step",
+            facts.growth.as_ref().map(|growth| growth.per_step),
+            "at the ends of steps",
+        ),
+    ];
+    let told = lines.into_iter().filter_map(|(what, bytes, text)| {
+        let (what, text) = (what.to_owned(), text.to_owned());
+        Some(Evidence { what, bytes: Some(bytes?), text })
+    });
+    told.collect()
+}
+
+fn nonzero(bytes: Bytes) -> Option<Bytes> {
+    Some(bytes).filter(|bytes| !bytes.is_zero())
+}
+
+/// How to see that a lever worked.
+pub(super) fn verify(facts: &Facts, cause: Cause) -> Vec<String> {
+    let reserved = "compare torch.cuda.max_memory_reserved() with the device after the run";
+    let own: &[&str] = match cause {
+        Cause::Fragmentation | Cause::Rounding => &[
+            "replay the recorded run under the new setting: freeboard diagnose SNAPSHOT, or \
+             freeboard compare TRACE",
+            "after the run max_memory_reserved() should be close to max_memory_allocated()",
+        ],
+        Cause::Exhaustion => &[
+            "print torch.cuda.max_memory_allocated() after one step of the smaller run: it must lie \
+             below the device's memory less 1 GiB for context and libraries",
+        ],
+        Cause::StrandedByStream | Cause::PrivatePool | Cause::PendingFree => &[
+            "freeboard summary SNAPSHOT shows free memory by stream and pool: the idle ones should be \
+             gone",
+        ],
+        Cause::Limit => &["the message of the next failure, if any, must not say 'allowed'"],
+        Cause::OtherProcess => &["freeboard devices, or nvidia-smi, before the start"],
+        Cause::Growth => &[
+            "log torch.cuda.memory_allocated() at the end of every step: it must be the same after \
+             the third",
+        ],
+        Cause::HostMemory | Cause::NotMemory => &["run again with CUDA_LAUNCH_BLOCKING=1"],
+        Cause::Unknown => &[
+            "record a history (torch.cuda.memory._record_memory_history()), dump a snapshot when it \
+             fails, and give that to freeboard diagnose",
+        ],
+    };
+    let more = matches!(cause, Cause::Fragmentation | Cause::Exhaustion | Cause::Growth);
+    let more = (more && !facts.says_all).then_some(reserved);
+    own.iter().copied().chain(more).map(str::to_owned).collect()
+}
+
+/// How to keep it from happening again.
+pub(super) fn prevent(facts: &Facts, cause: Cause) -> Vec<String> {
+    let mut advice: Vec<&str> = match cause {
+        Cause::Exhaustion => vec![
+            "run the largest batch and the longest sequence first, so that what does not fit fails in \
+             the first minute",
+            "watch the headroom: peak reserved against the device, with 5 % to spare",
+        ],
+        Cause::Fragmentation | Cause::Rounding => vec![
+            "keep expandable segments on in every job whose shapes vary",
+            "watch reserved minus allocated: when it grows over steps, memory is breaking up",
+        ],
+        Cause::StrandedByStream | Cause::PrivatePool | Cause::PendingFree => {
+            vec!["keep a fixed set of streams and pools, made once at the start"]
+        }
+        Cause::Limit => {
+            vec!["write the limit down where the job is configured, and log it at the start"]
+        }
+        Cause::OtherProcess => vec![
+            "give each job a device of its own (CUDA_VISIBLE_DEVICES, exclusive compute mode)",
+            "check the free memory before loading, and wait or stop when it is short",
+        ],
+        Cause::Growth => {
+            vec!["fail early: check after a few steps that live memory has stopped growing"]
+        }
+        Cause::HostMemory | Cause::NotMemory => Vec::new(),
+        Cause::Unknown => {
+            vec!["record a history in every run that may fail: it costs a few percent"]
+        }
+    };
+    if matches!(facts.phase, Some(Phase::MidRun { .. })) && cause == Cause::Exhaustion {
+        advice.push(
+            "it failed mid-run: a larger input came; bound the sizes, or test with the largest",
+        );
+    }
+    advice.into_iter().map(str::to_owned).collect()
+}
