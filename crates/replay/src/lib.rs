@@ -28,5 +28,5 @@ pub mod trace;
 pub mod workload;
 
 pub use run::{Run, RunError, RunOptions};
-pub use trace::{Op, OpKind, Trace, TraceBuilder, TraceError};
+pub use trace::{Op, OpKind, Recorded, Trace, TraceBuilder, TraceError};
 pub use workload::Workload;

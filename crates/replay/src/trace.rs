@@ -16,6 +16,7 @@
 mod builder;
 pub(crate) mod compress;
 mod error;
+mod history;
 mod ids;
 mod recorder;
 mod text;
@@ -30,6 +31,7 @@ use freeboard_units::Bytes;
 
 pub use builder::{Id, TraceBuilder};
 pub use error::{Problem, TraceError};
+pub use history::Recorded;
 
 /// The largest stream number in a trace: 65,535.
 ///

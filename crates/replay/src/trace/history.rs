@@ -1,0 +1,262 @@
+//! A snapshot's history as a trace: the run that failed, to be run again under any policy.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use freeboard_snapshot::{Action, Event, PoolId, Snapshot};
+use freeboard_units::{Bytes, DeviceId, StreamId};
+
+use super::{Id, OpKind, Trace, TraceBuilder};
+
+/// Functions that make what stays: parameters, buffers, optimizer states.
+const MAKES_WHAT_STAYS: &[&str] =
+    &["_apply", "to", "cuda", "to_empty", "load_state_dict", "_init_group", "from_pretrained"];
+
+/// A recorded run as a trace, up to a failed request if there was one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Recorded {
+    /// The run; a failed request is its last allocation.
+    pub trace: Trace,
+    /// The bytes of the failed request.
+    pub failed: Option<Bytes>,
+    /// Bytes that were live before the history began; the trace starts by allocating them.
+    pub before: Bytes,
+    /// Whether each allocation's size depends on the batch, by slot.
+    varies: Vec<bool>,
+}
+
+/// One allocation, while it is looked at.
+struct Life {
+    size: Bytes,
+    born_in_step: usize,
+    /// The step it was freed in, if it was.
+    died_in_step: Option<usize>,
+    makes_what_stays: bool,
+    existed_before: bool,
+}
+
+impl Recorded {
+    /// The history of one device, up to its last failed request, or to its end.
+    ///
+    /// Blocks that lived before the history began are allocated first, in address order. Memory of
+    /// a private pool goes to a stream of its own, because it serves nobody else; a block that waited
+    /// for other streams is freed when it had waited. `None` where there is no history.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, device: DeviceId, name: &str) -> Option<Self> {
+        let history = snapshot.histories.get(device.get() as usize)?;
+        let failure = history.events.iter().rposition(|event| event.action == Action::Oom);
+        let events = &history.events[..failure.unwrap_or(history.events.len())];
+        let mut writer = Writer::new(snapshot, device);
+        writer.before(snapshot, device, &history.events);
+        let before = writer.lives.iter().map(|life| life.size).sum();
+        for event in events {
+            writer.event(event);
+        }
+        let failed = failure.map(|index| {
+            let event = &history.events[index];
+            writer.allocate(event, false);
+            event.size
+        });
+        if writer.lives.is_empty() {
+            return None;
+        }
+        let varies = varies(&writer.lives, writer.step);
+        Some(Self { trace: writer.trace.finish(name), failed, before, varies })
+    }
+
+    /// Bytes live at the end whose size depends on the batch, the failed request left aside.
+    #[must_use]
+    pub fn transient(&self) -> Bytes {
+        let mut live: BTreeMap<u32, Bytes> = BTreeMap::new();
+        for op in &self.trace.ops {
+            match op.kind {
+                OpKind::Allocate { slot, size, .. } if self.varies[slot as usize] => {
+                    live.insert(slot, size);
+                }
+                OpKind::Free { slot } => drop(live.remove(&slot)),
+                _ => {}
+            }
+        }
+        if self.failed.is_some() {
+            live.pop_last();
+        }
+        live.into_values().sum()
+    }
+
+    /// The same run with a batch of `part` of this one's: what depends on the batch is smaller.
+    ///
+    /// An estimate: sizes that parameters have too (gradients, optimizer states), and what
+    /// outlives a step, stay as they are.
+    #[must_use]
+    pub fn with_batch(&self, part: f64) -> Trace {
+        let mut trace = self.trace.clone();
+        let [mut live, mut peak] = [0_u64; 2];
+        let mut sizes = vec![0; self.varies.len()];
+        for op in &mut trace.ops {
+            match &mut op.kind {
+                OpKind::Allocate { slot, size, .. } => {
+                    if self.varies[*slot as usize] {
+                        *size = scaled(*size, part);
+                    }
+                    sizes[*slot as usize] = size.get();
+                    live += size.get();
+                    peak = peak.max(live);
+                }
+                OpKind::Free { slot } => live -= sizes[*slot as usize],
+                _ => {}
+            }
+        }
+        trace.peak_requested = Bytes::new(peak);
+        trace
+    }
+
+    /// Whether anything depends on the batch.
+    #[must_use]
+    pub fn has_batch(&self) -> bool {
+        self.varies.iter().any(|&varies| varies)
+    }
+}
+
+fn scaled(size: Bytes, part: f64) -> Bytes {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of it")]
+    Bytes::new((size.as_f64() * part).ceil() as u64)
+}
+
+/// Which allocations depend on the batch: those that end in the step they began in, unless
+/// something that stays has the same size, as gradients do.
+fn varies(lives: &[Life], last_step: usize) -> Vec<bool> {
+    let has_steps = last_step > 0;
+    let stays = |life: &Life| {
+        life.existed_before
+            || life.makes_what_stays
+            || (has_steps && life.died_in_step.unwrap_or(last_step) > life.born_in_step)
+    };
+    let fixed: HashSet<Bytes> =
+        lives.iter().filter(|life| stays(life)).map(|life| life.size).collect();
+    lives.iter().map(|life| !fixed.contains(&life.size)).collect()
+}
+
+struct Writer<'s> {
+    snapshot: &'s Snapshot,
+    trace: TraceBuilder,
+    lives: Vec<Life>,
+    live: HashMap<u64, Id>,
+    streams: HashMap<(PoolId, StreamId), u16>,
+    /// When steps ended, latest first.
+    step_ends: Vec<i64>,
+    step: usize,
+}
+
+impl<'s> Writer<'s> {
+    fn new(snapshot: &'s Snapshot, device: DeviceId) -> Self {
+        let names = &snapshot.names;
+        let ends = snapshot.annotations.iter().filter(|mark| {
+            mark.device == device
+                && names.get(mark.stage) == "END"
+                && names.get(mark.name).starts_with("Optimizer.step")
+        });
+        let mut step_ends: Vec<i64> = ends.map(|mark| mark.time_us).collect();
+        step_ends.sort_unstable_by(|a, b| b.cmp(a));
+        // The default stream keeps its number.
+        let streams = HashMap::from([((PoolId::SHARED, StreamId::DEFAULT), 0)]);
+        Self {
+            snapshot,
+            trace: TraceBuilder::default(),
+            lives: Vec::new(),
+            live: HashMap::new(),
+            streams,
+            step_ends,
+            step: 0,
+        }
+    }
+
+    /// Allocates what lived before the first event.
+    fn before(&mut self, snapshot: &Snapshot, device: DeviceId, events: &[Event]) {
+        // Known to be live: what is live at the end, unless it was allocated in between; and what
+        // is freed without having been allocated.
+        let mut born = HashSet::new();
+        let mut older: BTreeMap<u64, (Bytes, PoolId, StreamId)> = BTreeMap::new();
+        for event in events {
+            let place = (event.size, snapshot.pool(event.pool), event.stream);
+            match event.action {
+                Action::Alloc => drop(born.insert(event.address)),
+                Action::FreeRequested | Action::FreeCompleted if !born.contains(&event.address) => {
+                    older.entry(event.address).or_insert(place);
+                }
+                _ => {}
+            }
+        }
+        for segment in snapshot.segments_of(device) {
+            for block in &segment.blocks {
+                let is_live = block.state != freeboard_snapshot::BlockState::Free;
+                if is_live && !born.contains(&block.address.get()) {
+                    let place = (block.requested, segment.pool, segment.stream);
+                    older.entry(block.address.get()).or_insert(place);
+                }
+            }
+        }
+        for (address, (size, pool, stream)) in older {
+            let stream = self.stream(pool, stream);
+            let id = self.trace.alloc(size, stream);
+            self.live.insert(address, id);
+            self.lives.push(Life {
+                size,
+                born_in_step: 0,
+                died_in_step: None,
+                makes_what_stays: false,
+                existed_before: true,
+            });
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        while self.step_ends.last().is_some_and(|&end| end <= event.time_us) {
+            self.step_ends.pop();
+            self.step += 1;
+            self.trace.step(&self.step.to_string());
+        }
+        match event.action {
+            Action::Alloc => {
+                let id = self.allocate(event, true);
+                if let Some(lost) = self.live.insert(event.address, id) {
+                    self.free(lost); // its free was not recorded
+                }
+            }
+            Action::FreeCompleted => {
+                if let Some(id) = self.live.remove(&event.address) {
+                    self.free(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn allocate(&mut self, event: &Event, look: bool) -> Id {
+        let stream = self.stream(self.snapshot.pool(event.pool), event.stream);
+        let size = event.size.min(Bytes::new(i64::MAX.unsigned_abs()));
+        self.lives.push(Life {
+            size,
+            born_in_step: self.step,
+            died_in_step: None,
+            makes_what_stays: look && self.makes_what_stays(event),
+            existed_before: false,
+        });
+        self.trace.alloc(size, stream)
+    }
+
+    fn free(&mut self, id: Id) {
+        self.trace.free(id);
+        self.lives[id.get() as usize].died_in_step = Some(self.step);
+    }
+
+    fn makes_what_stays(&self, event: &Event) -> bool {
+        let name = |frame: &freeboard_snapshot::Frame| self.snapshot.names.get(frame.function);
+        self.snapshot.stacks.get(event.stack).any(|frame| MAKES_WHAT_STAYS.contains(&name(frame)))
+    }
+
+    /// The number of a stream; once there are more than a trace can name, they share the last.
+    fn stream(&mut self, pool: PoolId, stream: StreamId) -> u16 {
+        let next = u16::try_from(self.streams.len()).unwrap_or(u16::MAX);
+        *self.streams.entry((pool, stream)).or_insert(next)
+    }
+}
