@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::Cause;
 
+mod of_snapshot;
 mod sums;
 
 pub use sums::Sums;

@@ -9,12 +9,16 @@
 
 pub mod diagnosis;
 pub mod facts;
+pub mod growth;
 pub mod history;
+pub mod holders;
 pub mod model;
+pub mod moment;
 pub mod names;
 
 pub use diagnosis::{Cause, Diagnosis, Evidence, Lever, Verdict};
 pub use facts::{Facts, Growth, Holder, Phase, ProcessUse};
 pub use history::{Action, Event, History};
 pub use model::{Annotation, Block, BlockState, DeviceMemory, Segment, Setting, Snapshot};
+pub use moment::Moment;
 pub use names::{Frame, NameId, Names, PoolId, PoolIndex, StackId, Stacks};

@@ -1,0 +1,97 @@
+//! The facts that a snapshot tells.
+
+use freeboard_units::{Bytes, DeviceId};
+
+use super::{Facts, Phase};
+use crate::growth;
+use crate::history::Action;
+use crate::model::{Setting, Snapshot};
+use crate::moment::Moment;
+
+impl Facts {
+    /// What a snapshot tells of one device: of its last failed request if there was one, else of the
+    /// moment it was taken.
+    #[must_use]
+    pub fn of_snapshot(snapshot: &Snapshot, device: DeviceId) -> Self {
+        let events = snapshot.histories.get(device.get() as usize);
+        let events = events.map_or(&[][..], |history| &history.events);
+        let failure = events.iter().rposition(|event| event.action == Action::Oom);
+        let moment = match failure {
+            Some(index) => Moment::after(snapshot, device, index),
+            None => Moment::last(snapshot, device),
+        };
+        let mut facts = Self { device: Some(device), says_all: true, ..Self::default() };
+        if let Some(memory) = snapshot.devices.iter().find(|memory| memory.device == device) {
+            (facts.total, facts.free, facts.limit) = (memory.total, memory.free, memory.limit);
+        }
+        if let Some(index) = failure {
+            let event = &events[index];
+            facts.requested = Some(event.size);
+            facts.stream = Some(event.stream);
+            facts.free = Some(Bytes::new(event.address));
+        }
+        facts.settings = settings(snapshot);
+        facts.expandable = match snapshot.setting("expandable_segments") {
+            Some(&Setting::Flag(on)) => Some(on),
+            _ => None,
+        };
+        facts.count(&moment);
+        facts.holders = crate::holders::of_moment(snapshot, &moment);
+        let steps = growth::step_ends(snapshot, device, events);
+        facts.phase = failure.map(|failure| phase(events, failure, &steps));
+        facts.growth = growth::measure(snapshot, device, failure.unwrap_or(events.len()), &steps);
+        facts
+    }
+
+    /// Fills in what the blocks add up to.
+    fn count(&mut self, moment: &Moment) {
+        let stream = self.stream.unwrap_or_default();
+        let [mut allocated, mut asked, mut pending] = [Bytes::ZERO; 3];
+        for (_, used) in moment.used() {
+            if used.pending {
+                pending += used.size;
+            } else {
+                allocated += used.size;
+                asked += used.requested;
+            }
+        }
+        let [mut own, mut largest, mut streams, mut private] = [Bytes::ZERO; 4];
+        for gap in moment.gaps() {
+            if gap.pool.is_private() {
+                private += gap.size;
+            } else if gap.stream == stream {
+                own += gap.size;
+                largest = largest.max(gap.size);
+            } else {
+                streams += gap.size;
+            }
+        }
+        let in_pools = moment.held().filter(|(_, held)| held.pool.is_private());
+        self.private = Some(in_pools.map(|(_, held)| held.size).sum());
+        self.reserved = Some(moment.reserved());
+        (self.allocated, self.asked, self.pending) = (Some(allocated), Some(asked), Some(pending));
+        (self.free_own, self.largest_own) = (Some(own), Some(largest));
+        (self.free_other_streams, self.free_private) = (Some(streams), Some(private));
+    }
+}
+
+fn settings(snapshot: &Snapshot) -> Option<String> {
+    let names = ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"];
+    names.iter().find_map(|name| match snapshot.setting(name)? {
+        Setting::Text(text) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    })
+}
+
+/// When in the run a request failed, as far as the history reaches.
+fn phase(events: &[crate::history::Event], failure: usize, steps: &[usize]) -> Phase {
+    let steps = steps.iter().filter(|&&end| end <= failure).count();
+    if steps > 0 {
+        return Phase::MidRun { steps: steps as u64 };
+    }
+    let before = &events[..failure];
+    let count = |action| before.iter().filter(|event| event.action == action).count();
+    // Loading gives next to nothing back; a forward pass frees its intermediate results.
+    let loading = count(Action::FreeRequested) * 20 < count(Action::Alloc);
+    if loading { Phase::Load } else { Phase::FirstStep }
+}
