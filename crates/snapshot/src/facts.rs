@@ -60,6 +60,8 @@ pub struct Facts {
     pub expandable: Option<bool>,
     /// The settings in force, as in `PYTORCH_ALLOC_CONF`.
     pub settings: Option<String>,
+    /// The most bytes the allocator held at any earlier time.
+    pub once_reserved: Option<Bytes>,
     /// Who holds most, largest first.
     pub holders: Vec<Holder>,
     /// Bytes of live blocks that were allocated since the last step ended: what a smaller batch
@@ -72,6 +74,8 @@ pub struct Facts {
     /// Whether all of this was measured at the moment of failure, as in a snapshot, so that what
     /// the numbers leave unexplained must be a limit that was not told.
     pub says_all: bool,
+    /// Whether no failed request was recorded, and one is taken to have failed at this moment.
+    pub assumes_failure: bool,
     /// What it was, where the source itself says that it was not the device's memory.
     pub elsewhere: Option<Cause>,
 }
@@ -111,9 +115,9 @@ pub struct Growth {
     pub per_step: Bytes,
     /// Bytes more in all of them.
     pub total: Bytes,
-    /// Whether it grew in nearly every step, and did not stop.
-    pub is_steady: bool,
-    /// Who grew: bytes per step, largest first.
+    /// Bytes that those who grew hold at the end, from before the history too.
+    pub held: Bytes,
+    /// Who grew, in nearly every step to the end: bytes per step, largest first.
     pub holders: Vec<Holder>,
 }
 

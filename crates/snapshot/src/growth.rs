@@ -1,13 +1,14 @@
 //! Growth over steps: whether a program keeps more memory from step to step, and who keeps it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use freeboard_units::{Bytes, DeviceId};
 
 use crate::facts::{Growth, Holder};
 use crate::history::{Action, Event};
-use crate::holders;
+use crate::holders::{self, HolderNames};
 use crate::model::Snapshot;
+use crate::moment::Moment;
 
 /// Steps at the start that make what stays: optimizer states, workspaces.
 const WARM_UP: usize = 2;
@@ -17,6 +18,12 @@ const STEPS_MIN: usize = 4;
 const GROWING_PART: f64 = 0.8;
 /// Without marked steps: how many equal stretches of the history stand for steps.
 const STRETCHES: usize = 12;
+/// Without marked steps: a shorter history tells nothing.
+const EVENTS_MIN: usize = 480;
+/// In a history that has lost its beginning: what a holder that grows has come to hold, in steps.
+const PILED_UP: u64 = 8;
+/// Without marked steps: how many times deeper memory must rise and fall than what is kept.
+const DEPTH_MIN: i64 = 3;
 
 /// The events after which steps ended, by the program's own marks: `Optimizer.step` in `PyTorch`'s
 /// annotations, scopes or annotations that begin with `step` in ours.
@@ -41,65 +48,135 @@ pub fn step_ends(snapshot: &Snapshot, device: DeviceId, events: &[Event]) -> Vec
     found
 }
 
-/// How memory grew up to the event `until`; `None` where there are too few steps to tell.
+/// How memory grew up to the event `until`, where `moment` is; `None` where it did not, or where there
+/// are too few steps to tell.
 #[must_use]
 pub fn measure(
     snapshot: &Snapshot,
     device: DeviceId,
     until: usize,
+    moment: &Moment,
     steps: &[usize],
 ) -> Option<Growth> {
     let events = &snapshot.histories.get(device.get() as usize)?.events;
     let events = &events[..until.min(events.len())];
-    let marked: Vec<usize> = steps.iter().copied().filter(|&end| end <= until).collect();
-    let (live, ends) = if marked.len() >= WARM_UP + STEPS_MIN {
-        at_ends(events, &marked)
-    } else if marked.is_empty() {
-        in_stretches(events)?
-    } else {
-        return None;
-    };
-    judge(snapshot, device, &live[WARM_UP..], &ends[WARM_UP..])
-}
-
-/// Net bytes allocated since the history began, at the ends of steps.
-fn at_ends(events: &[Event], ends: &[usize]) -> (Vec<i64>, Vec<usize>) {
-    let mut live = 0;
-    let mut found = Vec::with_capacity(ends.len());
-    let mut ends_left = ends.iter().peekable();
-    for index in 0..=events.len() {
-        while ends_left.next_if(|&&end| end <= index).is_some() {
-            found.push(live);
+    let mut ends: Vec<usize> = steps.iter().copied().filter(|&end| end <= events.len()).collect();
+    if ends.is_empty() {
+        ends = (1..=STRETCHES).map(|number| number * events.len() / STRETCHES).collect();
+        if !runs_in_steps(events, &ends) {
+            return None;
         }
-        live += events.get(index).map_or(0, change);
     }
-    (found, ends.to_vec())
+    let mut names = HolderNames::new(snapshot);
+    let net = net_by_holder(&mut names, events, &ends);
+    let held = held_by_holder(&mut names, moment);
+    // Once a history has lost its beginning, the first steps are long past.
+    let is_cut = before(events) > Bytes::ZERO;
+    let warm_up = if is_cut { 0 } else { WARM_UP };
+    let mut growth = Growth::default();
+    for (number, net) in net.iter().enumerate() {
+        let Some(per_step) = steady(net.get(warm_up..)?, held[number], is_cut) else { continue };
+        let steps = (net.len() - warm_up) as u64;
+        growth.steps = steps;
+        growth.per_step += per_step;
+        growth.total += per_step * steps;
+        growth.held += held[number];
+        growth.holders.push(Holder { name: names.name(number), bytes: per_step, blocks: steps });
+    }
+    growth.holders = holders::largest_first(growth.holders);
+    growth.holders.truncate(5);
+    (growth.steps > 0).then_some(growth)
 }
 
-/// The least net bytes in equal stretches of the history, and where they were: what a program keeps
-/// shows at the bottom of every step, wherever steps begin.
-fn in_stretches(events: &[Event]) -> Option<(Vec<i64>, Vec<usize>)> {
-    let frees = events.iter().filter(|event| event.action == Action::FreeCompleted).count();
-    // Loading a model grows too. Only a program that gives most of it back runs in steps.
-    if events.len() < 40 * STRETCHES || frees * 3 < events.len() / 2 {
-        return None;
+/// Whether a history without marks looks like steps: memory rises and falls by much more than what is
+/// kept. A model being loaded, a forward pass, or an optimizer's first step only rises.
+fn runs_in_steps(events: &[Event], ends: &[usize]) -> bool {
+    if events.len() < EVENTS_MIN {
+        return false;
     }
-    let (mut lows, mut places) = (Vec::new(), Vec::new());
-    let mut live = 0;
-    for stretch in 0..STRETCHES {
-        let (start, end) =
-            (stretch * events.len() / STRETCHES, (stretch + 1) * events.len() / STRETCHES);
-        let (mut low, mut place) = (i64::MAX, start);
-        for (index, event) in events.iter().enumerate().take(end).skip(start) {
-            live += change(event);
-            if live < low {
-                (low, place) = (live, index + 1);
-            }
+    let (mut live, mut start) = (0_i64, 0);
+    let [mut lows, mut depths] = [Vec::new(), Vec::new()];
+    for &end in ends {
+        let (mut low, mut high) = (live, live);
+        for event in &events[start..end] {
+            live = live.saturating_add(change(event));
+            (low, high) = (low.min(live), high.max(live));
         }
         lows.push(low);
-        places.push(place);
+        depths.push(high.saturating_sub(low));
+        start = end;
     }
-    Some((lows, places))
+    let rise =
+        lows[lows.len() - 1].saturating_sub(lows[0]) / i64::try_from(lows.len()).unwrap_or(1);
+    depths.iter().all(|&depth| depth >= DEPTH_MIN.saturating_mul(rise))
+}
+
+/// Bytes that each holder came to hold more in each step.
+fn net_by_holder(names: &mut HolderNames<'_>, events: &[Event], ends: &[usize]) -> Vec<Vec<i64>> {
+    let mut net: Vec<Vec<i64>> = Vec::new();
+    let mut live: HashMap<u64, usize> = HashMap::new();
+    let mut start = 0;
+    for (step, &end) in ends.iter().enumerate() {
+        for event in &events[start..end] {
+            // A free is its owner's, whoever called it.
+            let holder = match event.action {
+                Action::Alloc => {
+                    let holder = names.number(event.tag, event.stack);
+                    live.insert(event.address, holder);
+                    Some(holder)
+                }
+                Action::FreeCompleted => live.remove(&event.address),
+                _ => None,
+            };
+            let Some(holder) = holder else { continue };
+            net.resize_with(net.len().max(holder + 1), || vec![0; ends.len()]);
+            net[holder][step] = net[holder][step].saturating_add(change(event));
+        }
+        start = end;
+    }
+    net
+}
+
+/// Bytes that each holder has, by number; some may be numbered that never allocated.
+fn held_by_holder(names: &mut HolderNames<'_>, moment: &Moment) -> Vec<Bytes> {
+    let mut held = vec![Bytes::ZERO; names.len()];
+    for (_, used) in moment.used() {
+        let holder = names.number(used.tag, used.stack);
+        held.resize(held.len().max(holder + 1), Bytes::ZERO);
+        held[holder] += used.size;
+    }
+    held
+}
+
+/// Bytes per step by which a holder grows, if it grows in nearly every step and has not stopped.
+fn steady(net: &[i64], held: Bytes, is_cut: bool) -> Option<Bytes> {
+    let total: i64 = net.iter().sum();
+    let per_step = Bytes::new(u64::try_from(total).ok()? / (net.len().max(1) as u64));
+    let grew = net.iter().filter(|&&by| by > 0).count();
+    let later: i64 = net[net.len() / 2..].iter().sum();
+    if per_step.is_zero() || later.saturating_mul(3) < total {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a part of a few thousand steps")]
+    let mostly = grew as f64 >= GROWING_PART * net.len() as f64;
+    let long = net.len() >= STEPS_MIN;
+    // Too few steps to see it grow; but it holds as much as many steps add.
+    let piled_up = is_cut && held >= per_step * PILED_UP;
+    (mostly && (long || piled_up)).then_some(per_step)
+}
+
+/// Bytes freed in a history that were not allocated in it: it has lost its beginning.
+fn before(events: &[Event]) -> Bytes {
+    let mut live: HashSet<u64> = HashSet::new();
+    let mut older = Bytes::ZERO;
+    for event in events {
+        match event.action {
+            Action::Alloc => drop(live.insert(event.address)),
+            Action::FreeCompleted if !live.remove(&event.address) => older += event.size,
+            _ => {}
+        }
+    }
+    older
 }
 
 fn change(event: &Event) -> i64 {
@@ -109,65 +186,4 @@ fn change(event: &Event) -> i64 {
         Action::FreeCompleted => -size,
         _ => 0,
     }
-}
-
-fn judge(snapshot: &Snapshot, device: DeviceId, live: &[i64], ends: &[usize]) -> Option<Growth> {
-    let (&first, &last) = (live.first()?, live.last()?);
-    let (&from, &to) = (ends.first()?, ends.last()?);
-    let increases = live.windows(2).map(|pair| pair[1] - pair[0]);
-    let steps = live.len() - 1;
-    let grew = increases.clone().filter(|&by| by > 0).count();
-    // What grows in the first half only has stopped growing.
-    let middle = live[live.len() / 2];
-    let goes_on = (last - middle) * 3 >= last - first && last > middle;
-    let total = last.saturating_sub(first);
-    #[expect(clippy::cast_precision_loss, reason = "a part of a few thousand steps")]
-    let mostly = grew as f64 >= GROWING_PART * steps as f64;
-    let mut increases: Vec<i64> = increases.collect();
-    let (_, &mut median, _) = increases.select_nth_unstable(steps / 2);
-    if total <= 0 || median <= 0 {
-        return None;
-    }
-    let bytes = |bytes: i64| Bytes::new(bytes.unsigned_abs());
-    Some(Growth {
-        steps: steps as u64,
-        per_step: bytes(total / i64::try_from(steps).unwrap_or(i64::MAX)),
-        total: bytes(total),
-        is_steady: mostly && goes_on,
-        holders: growing(snapshot, device, from, to, steps),
-    })
-}
-
-/// Who holds more after event `to` than after event `from`: bytes per step, largest first.
-fn growing(
-    snapshot: &Snapshot,
-    device: DeviceId,
-    from: usize,
-    to: usize,
-    steps: usize,
-) -> Vec<Holder> {
-    // Blocks born between the two and still alive at the second.
-    let events = &snapshot.histories[device.get() as usize].events;
-    let mut born: HashMap<u64, &Event> = HashMap::new();
-    for event in &events[from.min(to)..to] {
-        match event.action {
-            Action::Alloc => drop(born.insert(event.address, event)),
-            Action::FreeCompleted => drop(born.remove(&event.address)),
-            _ => {}
-        }
-    }
-    let mut by_name: BTreeMap<String, Holder> = BTreeMap::new();
-    for event in born.values() {
-        let name = holders::name(snapshot, event.tag, event.stack);
-        let empty = || Holder { name: name.clone(), bytes: Bytes::ZERO, blocks: 0 };
-        let holder = by_name.entry(name.clone()).or_insert_with(empty);
-        holder.bytes += event.size;
-        holder.blocks += 1;
-    }
-    let mut all = holders::largest_first(by_name.into_values().collect());
-    for holder in &mut all {
-        holder.bytes = Bytes::new(holder.bytes.get() / (steps.max(1) as u64));
-    }
-    all.truncate(5);
-    all
 }

@@ -1,8 +1,7 @@
 //! Who holds memory: live blocks grouped by tag, or by the line of the program that asked for them.
 
-use std::collections::HashMap;
-
 use freeboard_units::Bytes;
+use rustc_hash::FxHashMap;
 
 use crate::facts::Holder;
 use crate::model::Snapshot;
@@ -18,23 +17,69 @@ const LIBRARIES: &[&str] = &[".so", "??"];
 /// Who holds the blocks of a moment, largest first.
 #[must_use]
 pub fn of_moment(snapshot: &Snapshot, moment: &Moment) -> Vec<Holder> {
-    let mut sums: HashMap<(NameId, StackId), (Bytes, u64)> = HashMap::new();
+    let mut names = HolderNames::new(snapshot);
+    let mut holders: Vec<Holder> = Vec::new();
     for (_, used) in moment.used().filter(|(_, used)| !used.pending) {
-        let sum = sums.entry((used.tag, used.stack)).or_default();
-        *sum = (sum.0 + used.size, sum.1 + 1);
+        let number = names.number(used.tag, used.stack);
+        while holders.len() <= number {
+            let name = names.name(holders.len());
+            holders.push(Holder { name, bytes: Bytes::ZERO, blocks: 0 });
+        }
+        holders[number].bytes += used.size;
+        holders[number].blocks += 1;
     }
-    let mut by_name: HashMap<String, Holder> = HashMap::new();
-    for ((tag, stack), (bytes, blocks)) in sums {
-        let name = name(snapshot, tag, stack);
-        let holder = by_name.entry(name).or_insert_with_key(|name| Holder {
-            name: name.clone(),
-            bytes: Bytes::ZERO,
-            blocks: 0,
-        });
-        holder.bytes += bytes;
-        holder.blocks += blocks;
+    largest_first(holders)
+}
+
+/// The names of holders, numbered as they are met: events are many, holders few.
+#[derive(Debug)]
+pub struct HolderNames<'s> {
+    snapshot: &'s Snapshot,
+    known: FxHashMap<(NameId, StackId), usize>,
+    numbers: FxHashMap<String, usize>,
+    names: Vec<String>,
+}
+
+impl<'s> HolderNames<'s> {
+    /// None yet.
+    #[must_use]
+    pub fn new(snapshot: &'s Snapshot) -> Self {
+        let (known, numbers) = Default::default();
+        Self { snapshot, known, numbers, names: Vec::new() }
     }
-    largest_first(by_name.into_values().collect())
+
+    /// The number of the holder of blocks with this tag and stack.
+    pub fn number(&mut self, tag: NameId, stack: StackId) -> usize {
+        if let Some(&number) = self.known.get(&(tag, stack)) {
+            return number;
+        }
+        let name = name(self.snapshot, tag, stack);
+        let next = self.names.len();
+        let number = *self.numbers.entry(name.clone()).or_insert(next);
+        if number == next {
+            self.names.push(name);
+        }
+        self.known.insert((tag, stack), number);
+        number
+    }
+
+    /// The name with this number; empty for one that was never given.
+    #[must_use]
+    pub fn name(&self, number: usize) -> String {
+        self.names.get(number).cloned().unwrap_or_default()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
 }
 
 /// Largest first; of equal ones by name, so that the order does not depend on chance.

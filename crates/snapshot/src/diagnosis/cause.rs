@@ -4,15 +4,24 @@ use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::Verdict;
-use crate::facts::Facts;
+use crate::facts::{Facts, Sums};
 
 /// Free memory in pieces counts as fragmentation from this part of the process's memory on; below,
 /// it is the slack that every allocator has, and the program is simply full.
 const FRAGMENTED_PART: f64 = 0.02;
+/// It takes more of it where the request was small beside what lay in pieces: there, the pieces are
+/// small change, and the next request would have failed all the same.
+const SMALL_CHANGE_PART: f64 = 0.06;
+/// Below this part of what lay in pieces a request is small.
+const SMALL_REQUEST_PART: f64 = 0.25;
+/// As the first, where the request that failed is not known.
+const SILENT_PART: f64 = 0.03;
 /// Rounding counts as a cause from this part of the allocated bytes on.
 const ROUNDED_PART: f64 = 0.05;
-/// Growth over steps counts as a leak from this part of the allocated bytes on.
+/// What grew over steps counts as a leak from this part of the allocated bytes on.
 const GROWN_PART: f64 = 0.05;
+/// As before, where memory is in pieces, or others', as well.
+const GROWN_PART_BESIDE_OTHERS: f64 = 0.2;
 
 /// What memory was missing for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,7 +77,7 @@ pub(super) fn causes(facts: &Facts) -> Vec<Cause> {
     if let Some(elsewhere) = facts.elsewhere {
         return vec![elsewhere];
     }
-    let Some(requested) = facts.requested else { return Vec::new() };
+    let Some(requested) = facts.requested else { return without_request(facts) };
     let mut found = if facts.refused_early {
         vec![Cause::Limit]
     } else {
@@ -77,11 +86,28 @@ pub(super) fn causes(facts: &Facts) -> Vec<Cause> {
             _ => with_little(facts, requested),
         }
     };
-    if leaks(facts) {
+    if leaks(facts, &found) {
         found.retain(|&cause| cause != Cause::Unknown);
         found.insert(0, Cause::Growth);
     }
     found
+}
+
+/// What can be said where no request is known to have failed: taken that one did, whether it
+/// failed for pieces or for want of memory.
+fn without_request(facts: &Facts) -> Vec<Cause> {
+    if !facts.assumes_failure || facts.reserved.is_none_or(Bytes::is_zero) {
+        return Vec::new();
+    }
+    let sums = facts.sums();
+    let stranded = sums.free_streams + sums.free_private;
+    let large = |bytes: Bytes| bytes.as_f64() >= SILENT_PART * sums.reserved.as_f64();
+    match (sums.free_streams >= sums.free_private, large(stranded)) {
+        (true, true) if stranded > sums.free_own => vec![Cause::StrandedByStream],
+        (false, true) if stranded > sums.free_own => vec![Cause::PrivatePool],
+        _ if large(sums.free_own) => vec![Cause::Fragmentation],
+        _ => vec![Cause::Exhaustion],
+    }
 }
 
 /// What a few numbers tell, when what the process holds is not among them.
@@ -100,10 +126,15 @@ fn weigh(facts: &Facts, requested: Bytes) -> Vec<Cause> {
         return vec![Cause::Exhaustion];
     }
     // Free memory in pieces: it would do if it lay together.
+    if facts.largest_own.is_some_and(|largest| largest >= requested) && !facts.keeps_blocks_whole()
+    {
+        // It came back only while the request was failing, and was not looked at again.
+        return vec![Cause::PendingFree];
+    }
     let compact = sums.growable + sums.free_own;
     let stranded = sums.free_streams + sums.free_private;
     let large_part = |bytes: Bytes| bytes.as_f64() >= FRAGMENTED_PART * sums.within_reach.as_f64();
-    if compact >= requested && large_part(sums.free_own) {
+    if compact >= requested && is_fragmented(&sums, requested) {
         causes.push(Cause::Fragmentation);
     } else if compact + stranded >= requested && large_part(stranded) {
         let streams = sums.free_streams >= sums.free_private;
@@ -132,6 +163,13 @@ fn weigh(facts: &Facts, requested: Bytes) -> Vec<Cause> {
     causes
 }
 
+/// Whether the free memory in pieces is more than slack.
+fn is_fragmented(sums: &Sums, requested: Bytes) -> bool {
+    let part = sums.free_own.as_f64() / sums.within_reach.as_f64().max(1.0);
+    let small = requested.as_f64() < SMALL_REQUEST_PART * sums.free_own.as_f64();
+    part >= if small { SMALL_CHANGE_PART } else { FRAGMENTED_PART }
+}
+
 /// Whether the request alone is more than there is.
 fn too_large_for_any_device(facts: &Facts, requested: Bytes) -> bool {
     facts.total.is_some_and(|total| requested > total)
@@ -152,9 +190,10 @@ fn limit_binds(facts: &Facts, requested: Bytes) -> bool {
     }
 }
 
-/// Whether memory grew over steps, and by enough to matter.
-fn leaks(facts: &Facts) -> bool {
+/// Whether what grew over steps is what is missing: more of it where something else is amiss too.
+fn leaks(facts: &Facts, others: &[Cause]) -> bool {
     let Some(growth) = &facts.growth else { return false };
-    let allocated = facts.allocated.unwrap_or_default();
-    growth.is_steady && growth.total.as_f64() >= GROWN_PART * allocated.as_f64()
+    let full = matches!(others, [] | [Cause::Exhaustion | Cause::Unknown | Cause::Limit]);
+    let part = if full { GROWN_PART } else { GROWN_PART_BESIDE_OTHERS };
+    growth.held.as_f64() >= part * facts.allocated.unwrap_or_default().as_f64()
 }

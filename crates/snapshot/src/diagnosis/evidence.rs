@@ -30,6 +30,11 @@ pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
              nobody else, while {asked} did not fit.",
             sums.free_private
         ),
+        Cause::PendingFree if sums.pending.is_zero() => format!(
+            "Pending frees: a free block of {} would have served {asked}, but other streams were using \
+             parts of it until the request was failing, and PyTorch does not look again.",
+            known(facts.largest_own)
+        ),
         Cause::PendingFree => format!(
             "Pending frees: {} were given back, but other streams may still be using them, so \
              {asked} could not have them yet.",
@@ -73,11 +78,18 @@ fn exhausted(facts: &Facts, sums: &Sums, asked: &str) -> String {
         Some(Phase::FirstStep) => " in the first step",
         _ => "",
     };
+    let used = sums.allocated + sums.pending;
+    let missing = levers::missing(facts, sums);
+    if missing.is_zero() {
+        let free = sums.free_own + sums.free_streams + sums.free_private + sums.growable;
+        return format!(
+            "Exhaustion: the program needs more than there is{when}. {used} are in use; the {free} that are \
+             free are the slack every allocator has, and would be used up by the next few requests."
+        );
+    }
     format!(
-        "Exhaustion: the program needs more than there is{when}. {} are in use; if every free byte lay \
-         in one piece, {asked} would still lack {}.",
-        sums.allocated + sums.pending,
-        levers::missing(facts, sums)
+        "Exhaustion: the program needs more than there is{when}. {used} are in use; if every free byte \
+         lay in one piece, {asked} would still lack {missing}."
     )
 }
 
@@ -86,13 +98,16 @@ fn growing(facts: &Facts) -> String {
     let first = growth.holders.first();
     let who = first.map_or_else(String::new, |holder| format!(", most of it at {}", holder.name));
     format!(
-        "A leak: live memory grew by {} per step over {} steps, {} in all{who}, and ran out in the end.",
-        growth.per_step, growth.steps, growth.total
+        "A leak: {} more are kept in every step (measured over {}){who}. By now that is {}.",
+        growth.per_step, growth.steps, growth.held
     )
 }
 
 fn unknown(facts: &Facts) -> String {
     let Some(requested) = facts.requested else {
+        if facts.says_all {
+            return "No failed request is recorded here: there is nothing to explain.".into();
+        }
         return "The error says that device memory ran out, and nothing more: a driver's bare error \
                 carries no numbers."
             .into();
@@ -114,6 +129,7 @@ fn known(bytes: Option<Bytes>) -> String {
 /// Every number that is known, with what it means here.
 pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
     let sums = facts.sums();
+    let growth = facts.growth.as_ref();
     let lines = [
         ("asked for", facts.requested, "what the request needed in one piece"),
         ("device", facts.total, "all memory of the device"),
@@ -130,11 +146,8 @@ pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
         ("other processes", nonzero(sums.others), "held on the device by other processes"),
         ("beside the allocator", nonzero(sums.beside), "the CUDA context and other libraries"),
         ("since the last step", facts.transient, "live blocks that a smaller batch makes smaller"),
-        (
-            "growth per step",
-            facts.growth.as_ref().map(|growth| growth.per_step),
-            "at the ends of steps",
-        ),
+        ("growth per step", growth.map(|growth| growth.per_step), "what is kept from step to step"),
+        ("grown", growth.map(|growth| growth.held), "what those who grow hold now"),
     ];
     let told = lines.into_iter().filter_map(|(what, bytes, text)| {
         let (what, text) = (what.to_owned(), text.to_owned());

@@ -200,7 +200,7 @@ fn leaking(facts: &Facts) -> Vec<Lever> {
                  loss.detach()), caches, graphs kept by retain_graph",
                 who.unwrap_or_default()
             ),
-            Some(growth.total),
+            Some(growth.held),
         ),
         lever("a smaller batch only puts it off", None),
     ]

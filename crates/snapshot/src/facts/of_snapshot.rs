@@ -4,7 +4,7 @@ use freeboard_units::{Bytes, DeviceId};
 
 use super::{Facts, Phase};
 use crate::growth;
-use crate::history::Action;
+use crate::history::{Action, Event};
 use crate::model::{Setting, Snapshot};
 use crate::moment::Moment;
 
@@ -37,9 +37,12 @@ impl Facts {
         };
         facts.count(&moment);
         facts.holders = crate::holders::of_moment(snapshot, &moment);
+        facts.once_reserved = once_reserved(&moment, &events[..failure.unwrap_or(events.len())]);
+        facts.assumes_failure = events.is_empty();
         let steps = growth::step_ends(snapshot, device, events);
         facts.phase = failure.map(|failure| phase(events, failure, &steps));
-        facts.growth = growth::measure(snapshot, device, failure.unwrap_or(events.len()), &steps);
+        let until = failure.unwrap_or(events.len());
+        facts.growth = growth::measure(snapshot, device, until, &moment, &steps);
         facts
     }
 
@@ -75,6 +78,21 @@ impl Facts {
     }
 }
 
+/// The most bytes held at any time in the history, found backwards from the end.
+fn once_reserved(end: &Moment, events: &[Event]) -> Option<Bytes> {
+    let mut held = end.reserved();
+    let mut most = held;
+    for event in events.iter().rev() {
+        match event.action {
+            Action::SegmentAlloc | Action::SegmentMap => held = held.saturating_sub(event.size),
+            Action::SegmentFree | Action::SegmentUnmap => held = held.saturating_add(event.size),
+            _ => {}
+        }
+        most = most.max(held);
+    }
+    (!events.is_empty()).then_some(most)
+}
+
 fn settings(snapshot: &Snapshot) -> Option<String> {
     let names = ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"];
     names.iter().find_map(|name| match snapshot.setting(name)? {
@@ -84,7 +102,7 @@ fn settings(snapshot: &Snapshot) -> Option<String> {
 }
 
 /// When in the run a request failed, as far as the history reaches.
-fn phase(events: &[crate::history::Event], failure: usize, steps: &[usize]) -> Phase {
+fn phase(events: &[Event], failure: usize, steps: &[usize]) -> Phase {
     let steps = steps.iter().filter(|&&end| end <= failure).count();
     if steps > 0 {
         return Phase::MidRun { steps: steps as u64 };

@@ -8,6 +8,8 @@ use super::Facts;
 const OTHERS_PART: f64 = 0.1;
 /// The most that a CUDA context and its libraries take beside the allocator's memory.
 const CONTEXT_MAX: Bytes = Bytes::gib(2);
+/// What may come and go beside the allocator without meaning anything.
+const SLACK: Bytes = Bytes::mib(256);
 /// `PyTorch`'s segments: of small blocks, of large ones up to 10 MiB, and pages above.
 const SMALL_SEGMENT: Bytes = Bytes::mib(2);
 const LARGE_SEGMENT: Bytes = Bytes::mib(20);
@@ -71,6 +73,12 @@ impl Facts {
         }
     }
 
+    /// Whether the settings keep large blocks whole, so that one that is free may not serve.
+    #[must_use]
+    pub fn keeps_blocks_whole(&self) -> bool {
+        self.settings.as_deref().is_some_and(|settings| settings.contains("max_split_size_mb"))
+    }
+
     /// Whether the device had room for the segment that the request would have needed.
     #[must_use]
     pub fn device_had_room(&self, requested: Bytes) -> bool {
@@ -85,11 +93,16 @@ impl Facts {
     /// What other processes hold, told or not; zero where it is little.
     fn others_bytes(&self) -> Bytes {
         let told: Bytes = self.other_processes().map(|process| process.bytes).sum();
+        // What this process once held, and could not have again.
+        let within_reach = self.reserved.unwrap_or_default() + self.free.unwrap_or_default();
+        let taken = self.once_reserved.unwrap_or_default().saturating_sub(within_reach);
+        let told = told.max(if taken > SLACK { taken } else { Bytes::ZERO });
         let (Some(total), Some(free)) = (self.total, self.free) else { return told };
         // Inside a container other processes are not listed, but what they hold is gone.
+        // What this process holds beside its allocator counts too, once it is more than a context.
         let own = match (self.process, self.reserved) {
-            (Some(process), _) => process,
-            (None, Some(reserved)) => reserved.saturating_add(CONTEXT_MAX),
+            (Some(process), None) => process,
+            (_, Some(reserved)) => reserved.saturating_add(CONTEXT_MAX),
             (None, None) => return told,
         };
         let missing = total.saturating_sub(free).saturating_sub(own);
