@@ -10,6 +10,9 @@ fn main() {
                 println!("{path} {d}: no oom");
                 continue;
             }
+            if std::env::var("V").is_ok() {
+                println!("{:#?} {:?}", f.sums(), f.requested);
+            }
             let d = freeboard_snapshot::Diagnosis::of(&f);
             println!(
                 "{} {:?} {:?} also {:?} phase {:?} growth {:?}",

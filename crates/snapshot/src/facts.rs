@@ -46,6 +46,9 @@ pub struct Facts {
     pub asked: Option<Bytes>,
     /// Bytes given back that other streams still use.
     pub pending: Option<Bytes>,
+    /// Bytes given back long before, but free only once the request was failing: the allocator waited
+    /// for other streams then.
+    pub late: Option<Bytes>,
     /// Free bytes held for the request's own stream in the shared pools.
     pub free_own: Option<Bytes>,
     /// The largest block of those.

@@ -17,7 +17,7 @@ const SMALL_REQUEST_PART: f64 = 0.25;
 /// As the first, where the request that failed is not known.
 const SILENT_PART: f64 = 0.03;
 /// Rounding counts as a cause from this part of the allocated bytes on.
-const ROUNDED_PART: f64 = 0.05;
+const ROUNDED_PART: f64 = 0.03;
 /// What grew over steps counts as a leak from this part of the allocated bytes on.
 const GROWN_PART: f64 = 0.05;
 /// As before, where memory is in pieces, or others', as well.
@@ -126,9 +126,7 @@ fn weigh(facts: &Facts, requested: Bytes) -> Vec<Cause> {
         return vec![Cause::Exhaustion];
     }
     // Free memory in pieces: it would do if it lay together.
-    if facts.largest_own.is_some_and(|largest| largest >= requested) && !facts.keeps_blocks_whole()
-    {
-        // It came back only while the request was failing, and was not looked at again.
+    if came_late(facts, &sums, requested) {
         return vec![Cause::PendingFree];
     }
     let compact = sums.growable + sums.free_own;
@@ -163,9 +161,16 @@ fn weigh(facts: &Facts, requested: Bytes) -> Vec<Cause> {
     causes
 }
 
-/// Whether the free memory in pieces is more than slack.
+/// Whether free memory that would have served was other streams' until the request was failing.
+fn came_late(facts: &Facts, sums: &Sums, requested: Bytes) -> bool {
+    let fits = facts.largest_own.is_some_and(|largest| largest >= requested);
+    let late = facts.late.unwrap_or_default();
+    (fits && !facts.keeps_blocks_whole()) || (late >= requested && late * 2 >= sums.free_own)
+}
+
+/// Whether the free memory in pieces, and what rounding takes, is more than slack.
 fn is_fragmented(sums: &Sums, requested: Bytes) -> bool {
-    let part = sums.free_own.as_f64() / sums.within_reach.as_f64().max(1.0);
+    let part = (sums.free_own + sums.rounding).as_f64() / sums.within_reach.as_f64().max(1.0);
     let small = requested.as_f64() < SMALL_REQUEST_PART * sums.free_own.as_f64();
     part >= if small { SMALL_CHANGE_PART } else { FRAGMENTED_PART }
 }

@@ -31,9 +31,9 @@ pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
             sums.free_private
         ),
         Cause::PendingFree if sums.pending.is_zero() => format!(
-            "Pending frees: a free block of {} would have served {asked}, but other streams were using \
-             parts of it until the request was failing, and PyTorch does not look again.",
-            known(facts.largest_own)
+            "Pending frees: {} had been given back, but other streams used them until {asked} was \
+             failing; by then new memory had been taken instead, and PyTorch does not search again.",
+            facts.late.filter(|late| !late.is_zero()).or(facts.largest_own).unwrap_or_default()
         ),
         Cause::PendingFree => format!(
             "Pending frees: {} were given back, but other streams may still be using them, so \
@@ -142,6 +142,7 @@ pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
         ("on other streams", nonzero(sums.free_streams), "held and free, but for other streams"),
         ("in private pools", nonzero(sums.free_private), "held and free, but private pools'"),
         ("pending", nonzero(sums.pending), "given back, while other streams may still use it"),
+        ("late", facts.late.and_then(nonzero), "free only once the request was failing"),
         ("lost to rounding", nonzero(sums.rounding), "in live blocks beyond what was asked for"),
         ("other processes", nonzero(sums.others), "held on the device by other processes"),
         ("beside the allocator", nonzero(sums.beside), "the CUDA context and other libraries"),

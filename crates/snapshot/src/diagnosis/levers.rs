@@ -33,6 +33,7 @@ fn setting(action: &str, setting: impl Into<String>, gain: Bytes) -> Lever {
 }
 
 fn of_cause(cause: Cause, facts: &Facts, sums: &Sums) -> Vec<Lever> {
+    let waiting = sums.pending.max(facts.late.unwrap_or_default());
     match cause {
         Cause::Exhaustion => smaller(facts, sums),
         Cause::Fragmentation => in_pieces(facts, sums),
@@ -64,12 +65,12 @@ fn of_cause(cause: Cause, facts: &Facts, sums: &Sums) -> Vec<Lever> {
         Cause::PendingFree => vec![
             lever(
                 "wait for the other streams (torch.cuda.synchronize()) before the large request",
-                Some(sums.pending),
+                Some(waiting),
             ),
             lever(
                 "free earlier, or call record_stream on fewer tensors: order the streams with \
                  events instead and keep the tensor until then",
-                Some(sums.pending),
+                Some(waiting),
             ),
         ],
         Cause::Limit => limited(facts, sums),

@@ -29,6 +29,7 @@ impl Facts {
             facts.requested = Some(event.size);
             facts.stream = Some(event.stream);
             facts.free = Some(Bytes::new(event.address));
+            facts.late = Some(late(&events[..index]));
         }
         facts.settings = settings(snapshot);
         facts.expandable = match snapshot.setting("expandable_segments") {
@@ -76,6 +77,18 @@ impl Facts {
         (self.free_own, self.largest_own) = (Some(own), Some(largest));
         (self.free_other_streams, self.free_private) = (Some(streams), Some(private));
     }
+}
+
+/// Bytes that became free right before a request failed, and were given back before that: an owner's
+/// own free is followed by its completion at once.
+fn late(before: &[Event]) -> Bytes {
+    let tail = before.iter().rev().take_while(|event| {
+        matches!(event.action, Action::FreeCompleted | Action::SegmentFree | Action::SegmentUnmap)
+    });
+    let tail = before.len() - tail.count();
+    let own = usize::from(tail > 0 && before[tail - 1].action == Action::FreeRequested);
+    let completed = before[tail..].iter().filter(|event| event.action == Action::FreeCompleted);
+    completed.skip(own).map(|event| event.size).sum()
 }
 
 /// The most bytes held at any time in the history, found backwards from the end.
