@@ -25,6 +25,7 @@ pub mod picture;
 pub mod run;
 pub mod timing;
 pub mod trace;
+pub mod verify;
 pub mod workload;
 
 pub use run::{Run, RunError, RunOptions};

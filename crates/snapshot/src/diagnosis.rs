@@ -50,6 +50,8 @@ pub struct Diagnosis {
     pub evidence: Vec<Evidence>,
     /// What would help, best first.
     pub levers: Vec<Lever>,
+    /// What came of replaying the run up to the failed request, on the memory there was.
+    pub replays: Vec<Trial>,
     /// How to see that a lever worked.
     pub verify: Vec<String>,
     /// How to keep it from happening again.
@@ -113,6 +115,15 @@ pub struct Evidence {
     pub text: String,
 }
 
+/// One policy that the failed run was replayed under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The setting, or what it is.
+    pub policy: String,
+    /// Bytes to spare up to the failed request; `None` where the run fails there too.
+    pub spare: Option<Bytes>,
+}
+
 /// Something that would help.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lever {
@@ -125,6 +136,26 @@ pub struct Lever {
     pub gain_bytes: Option<Bytes>,
     /// Whether a replay of this very run showed that it helps.
     pub verified: bool,
+    /// What kind of lever it is.
+    pub kind: LeverKind,
+}
+
+/// The levers that a replay can try, and all others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LeverKind {
+    /// A setting of the allocator.
+    Setting,
+    /// A smaller batch.
+    Batch,
+    /// Another allocator.
+    Freeboard,
+    /// More memory for this process: a higher limit, a larger device.
+    Capacity,
+    /// What only the program, or whoever runs it, can do.
+    #[default]
+    Program,
 }
 
 impl Diagnosis {
@@ -142,6 +173,7 @@ impl Diagnosis {
             phase: facts.phase,
             evidence: evidence::evidence(facts),
             levers: levers::levers(facts, &causes),
+            replays: Vec::new(),
             verify: evidence::verify(facts, cause),
             prevent: evidence::prevent(facts, cause),
             holders: facts.holders.iter().take(3).cloned().collect(),

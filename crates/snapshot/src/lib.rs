@@ -16,7 +16,7 @@ pub mod model;
 pub mod moment;
 pub mod names;
 
-pub use diagnosis::{Cause, Diagnosis, Evidence, Lever, Verdict};
+pub use diagnosis::{Cause, Diagnosis, Evidence, Lever, LeverKind, Trial, Verdict};
 pub use facts::{Facts, Growth, Holder, Phase, ProcessUse};
 pub use history::{Action, Event, History};
 pub use model::{Annotation, Block, BlockState, DeviceMemory, Segment, Setting, Snapshot};

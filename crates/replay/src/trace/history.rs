@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use freeboard_snapshot::{Action, Event, PoolId, Snapshot};
 use freeboard_units::{Bytes, DeviceId, StreamId};
 
-use super::{Id, OpKind, Trace, TraceBuilder};
+use super::{Id, Op, OpKind, Trace, TraceBuilder};
 
 /// Functions that make what stays: parameters, buffers, optimizer states.
 const MAKES_WHAT_STAYS: &[&str] =
@@ -31,8 +31,18 @@ struct Life {
     born_in_step: usize,
     /// The step it was freed in, if it was.
     died_in_step: Option<usize>,
-    makes_what_stays: bool,
+    maker: Maker,
     existed_before: bool,
+}
+
+/// What a stack tells of the call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    /// It makes what stays.
+    Stays,
+    /// It is part of a forward pass.
+    Forward,
+    Unknown,
 }
 
 impl Recorded {
@@ -67,28 +77,56 @@ impl Recorded {
     /// Bytes live at the end whose size depends on the batch, the failed request left aside.
     #[must_use]
     pub fn transient(&self) -> Bytes {
-        let mut live: BTreeMap<u32, Bytes> = BTreeMap::new();
-        for op in &self.trace.ops {
-            match op.kind {
-                OpKind::Allocate { slot, size, .. } if self.varies[slot as usize] => {
-                    live.insert(slot, size);
-                }
-                OpKind::Free { slot } => drop(live.remove(&slot)),
-                _ => {}
-            }
-        }
-        if self.failed.is_some() {
-            live.pop_last();
-        }
-        live.into_values().sum()
+        let failed = self.failed.filter(|_| self.varies.last() == Some(&true)).unwrap_or_default();
+        self.transients().last().copied().unwrap_or_default().saturating_sub(failed)
     }
 
-    /// The same run with a batch of `part` of this one's: what depends on the batch is smaller.
+    /// Bytes whose size depends on the batch, after each operation.
+    fn transients(&self) -> Vec<Bytes> {
+        let mut sizes = vec![Bytes::ZERO; self.varies.len()];
+        let mut live = Bytes::ZERO;
+        let after = self.trace.ops.iter().map(|op| {
+            match op.kind {
+                OpKind::Allocate { slot, size, .. } if self.varies[slot as usize] => {
+                    sizes[slot as usize] = size;
+                    live += size;
+                }
+                OpKind::Free { slot } => live -= std::mem::take(&mut sizes[slot as usize]),
+                _ => {}
+            }
+            live
+        });
+        after.collect()
+    }
+
+    /// How many times the step's part that was run would have been needed in the rest of the step,
+    /// from the step before it: 1 where the failure came after the peak. `None` where no step was
+    /// seen whole.
+    #[must_use]
+    pub fn whole_step(&self) -> Option<f64> {
+        let [.., (before, start)] = &*self.step_ranges() else { return None };
+        let transients = self.transients();
+        let done = transients.len() - start;
+        let whole = &transients[before.clone()];
+        let peak = whole.iter().max()?;
+        let there = whole[..done.min(whole.len())].iter().max()?;
+        Some(peak.as_f64() / there.as_f64().max(1.0))
+    }
+
+    /// The operations of every whole step, each with the beginning of the next.
+    fn step_ranges(&self) -> Vec<(std::ops::Range<usize>, usize)> {
+        let marks: Vec<usize> = self.trace.steps.iter().map(|step| step.op_index).collect();
+        let starts = [0].into_iter().chain(marks.iter().copied());
+        starts.zip(marks.iter().copied()).map(|(start, end)| (start..end, end)).collect()
+    }
+
+    /// The same run with a batch of `part` of this one's: what depends on the batch is smaller, and
+    /// what the rest of the step would have needed, `whole` times what it had taken, comes on top.
     ///
     /// An estimate: sizes that parameters have too (gradients, optimizer states), and what
     /// outlives a step, stay as they are.
     #[must_use]
-    pub fn with_batch(&self, part: f64) -> Trace {
+    pub fn with_batch(&self, part: f64, whole: f64) -> Trace {
         let mut trace = self.trace.clone();
         let [mut live, mut peak] = [0_u64; 2];
         let mut sizes = vec![0; self.varies.len()];
@@ -105,6 +143,15 @@ impl Recorded {
                 OpKind::Free { slot } => live -= sizes[*slot as usize],
                 _ => {}
             }
+        }
+        let rest = scaled(self.transient(), part * (whole - 1.0).max(0.0));
+        if !rest.is_zero() {
+            let last = trace.ops.last().map_or(0, |op| op.line);
+            let kind = OpKind::Allocate { slot: trace.slots, size: rest, stream: 0 };
+            trace.ops.push(Op { kind, line: last });
+            trace.slots += 1;
+            trace.allocs += 1;
+            peak = peak.max(live + rest.get());
         }
         trace.peak_requested = Bytes::new(peak);
         trace
@@ -128,12 +175,18 @@ fn varies(lives: &[Life], last_step: usize) -> Vec<bool> {
     let has_steps = last_step > 0;
     let stays = |life: &Life| {
         life.existed_before
-            || life.makes_what_stays
+            || life.maker == Maker::Stays
             || (has_steps && life.died_in_step.unwrap_or(last_step) > life.born_in_step)
     };
     let fixed: HashSet<Bytes> =
         lives.iter().filter(|life| stays(life)).map(|life| life.size).collect();
-    lives.iter().map(|life| !fixed.contains(&life.size)).collect()
+    let varies = |life: &Life| match life.maker {
+        Maker::Stays => false,
+        // An activation may have the size of a parameter by chance.
+        Maker::Forward => !stays(life),
+        Maker::Unknown => !fixed.contains(&life.size),
+    };
+    lives.iter().map(varies).collect()
 }
 
 struct Writer<'s> {
@@ -203,7 +256,7 @@ impl<'s> Writer<'s> {
                 size,
                 born_in_step: 0,
                 died_in_step: None,
-                makes_what_stays: false,
+                maker: Maker::Unknown,
                 existed_before: true,
             });
         }
@@ -238,7 +291,7 @@ impl<'s> Writer<'s> {
             size,
             born_in_step: self.step,
             died_in_step: None,
-            makes_what_stays: look && self.makes_what_stays(event),
+            maker: if look { self.maker(event) } else { Maker::Unknown },
             existed_before: false,
         });
         self.trace.alloc(size, stream)
@@ -249,9 +302,17 @@ impl<'s> Writer<'s> {
         self.lives[id.get() as usize].died_in_step = Some(self.step);
     }
 
-    fn makes_what_stays(&self, event: &Event) -> bool {
-        let name = |frame: &freeboard_snapshot::Frame| self.snapshot.names.get(frame.function);
-        self.snapshot.stacks.get(event.stack).any(|frame| MAKES_WHAT_STAYS.contains(&name(frame)))
+    fn maker(&self, event: &Event) -> Maker {
+        let frames = self.snapshot.stacks.get(event.stack);
+        for name in frames.map(|frame| self.snapshot.names.get(frame.function)) {
+            if MAKES_WHAT_STAYS.contains(&name) {
+                return Maker::Stays;
+            }
+            if name == "forward" {
+                return Maker::Forward;
+            }
+        }
+        Maker::Unknown
     }
 
     /// The number of a stream; once there are more than a trace can name, they share the last.

@@ -2,7 +2,7 @@
 
 use freeboard_units::Bytes;
 
-use super::{Cause, Lever};
+use super::{Cause, Lever, LeverKind};
 use crate::facts::{Facts, Sums};
 
 /// The part of a step's activations that checkpointing every block of a deep network saves, put
@@ -13,6 +13,8 @@ const CHECKPOINTED_PART: f64 = 0.6;
 pub(super) fn levers(facts: &Facts, causes: &[Cause]) -> Vec<Lever> {
     let sums = facts.sums();
     let mut found: Vec<Lever> = Vec::new();
+    // What is kept from step to step fills any device: nothing else would help for long.
+    let causes = if causes.first() == Some(&Cause::Growth) { &causes[..1] } else { causes };
     for cause in causes {
         for lever in of_cause(*cause, facts, &sums) {
             if !found.iter().any(|known| known.action == lever.action) {
@@ -24,12 +26,16 @@ pub(super) fn levers(facts: &Facts, causes: &[Cause]) -> Vec<Lever> {
 }
 
 fn lever(action: impl Into<String>, gain: Option<Bytes>) -> Lever {
-    Lever { action: action.into(), setting: None, gain_bytes: gain, verified: false }
+    of_kind(LeverKind::Program, action, gain)
+}
+
+fn of_kind(kind: LeverKind, action: impl Into<String>, gain_bytes: Option<Bytes>) -> Lever {
+    Lever { action: action.into(), setting: None, gain_bytes, verified: false, kind }
 }
 
 fn setting(action: &str, setting: impl Into<String>, gain: Bytes) -> Lever {
     let gain_bytes = Some(gain).filter(|gain| !gain.is_zero());
-    Lever { setting: Some(setting.into()), gain_bytes, ..lever(action, None) }
+    Lever { setting: Some(setting.into()), ..of_kind(LeverKind::Setting, action, gain_bytes) }
 }
 
 fn of_cause(cause: Cause, facts: &Facts, sums: &Sums) -> Vec<Lever> {
@@ -98,11 +104,7 @@ fn smaller(facts: &Facts, sums: &Sums) -> Vec<Lever> {
             Some(requested),
         ));
     }
-    found.push(lever(
-        "halve the batch and accumulate gradients over two of them: the same gradients, half \
-         the activations",
-        part(0.5).or(Some(missing)),
-    ));
+    found.push(smaller_batch(facts));
     found.push(lever(
         "recompute activations instead of keeping them (torch.utils.checkpoint around each block)",
         part(CHECKPOINTED_PART),
@@ -112,8 +114,18 @@ fn smaller(facts: &Facts, sums: &Sums) -> Vec<Lever> {
          (FSDP, ZeRO), or offload its state to the host",
         None,
     ));
-    found.push(lever("use a device with more memory", Some(missing)));
+    let more = format!("use a device with more memory: the failed request alone lacked {missing}");
+    found.push(of_kind(LeverKind::Capacity, more, None));
     found
+}
+
+fn smaller_batch(facts: &Facts) -> Lever {
+    of_kind(
+        LeverKind::Batch,
+        "halve the batch and accumulate gradients over two of them: the same gradients, half the \
+         activations",
+        facts.transient.map(|bytes| scaled(bytes, 0.5)),
+    )
 }
 
 fn in_pieces(facts: &Facts, sums: &Sums) -> Vec<Lever> {
@@ -144,6 +156,7 @@ fn in_pieces(facts: &Facts, sums: &Sums) -> Vec<Lever> {
         "make sizes vary less from step to step: pad or bucket sequence lengths and image sizes",
         None,
     ));
+    found.push(smaller_batch(facts));
     found
 }
 
@@ -162,13 +175,13 @@ fn with_setting(settings: &str, one: &str) -> String {
 fn limited(facts: &Facts, sums: &Sums) -> Vec<Lever> {
     let beyond = facts.free.unwrap_or_default().saturating_sub(sums.growable);
     let gain = Some(beyond).filter(|gain| !gain.is_zero()).or(facts.free);
-    let mut found = vec![lever(
+    let mut found = vec![of_kind(
+        LeverKind::Capacity,
         "raise or remove the limit: torch.cuda.set_per_process_memory_fraction(1.0), or \
          per_process_memory_fraction in the settings",
         gain,
     )];
-    found
-        .extend(smaller(facts, sums).into_iter().filter(|lever| lever.action.starts_with("halve")));
+    found.extend(smaller(facts, sums).into_iter().filter(|lever| lever.kind == LeverKind::Batch));
     found
 }
 
@@ -208,7 +221,7 @@ fn leaking(facts: &Facts) -> Vec<Lever> {
 }
 
 fn moved(action: &str) -> Lever {
-    lever(action, None)
+    of_kind(LeverKind::Freeboard, action, None)
 }
 
 /// Bytes that the request lacked, if all that is free could be used.

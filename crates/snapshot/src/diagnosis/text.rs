@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use freeboard_units::Bytes;
+
 use super::Diagnosis;
 
 impl fmt::Display for Diagnosis {
@@ -12,17 +14,19 @@ impl fmt::Display for Diagnosis {
             writeln!(f, "  It happened {phase}.")?;
         }
         for evidence in &self.evidence {
-            let bytes = evidence.bytes.map_or_else(String::new, |bytes| bytes.to_string());
-            writeln!(f, "  {bytes:>12}  {:<22} {}", evidence.what, evidence.text)?;
+            row(f, evidence.bytes, &evidence.what, &evidence.text)?;
         }
         for (rank, holder) in (1..).zip(&self.holders) {
-            let blocks = holder.blocks;
-            writeln!(
-                f,
-                "  {:>12}  holder {rank}: {} ({blocks} blocks)",
-                holder.bytes.to_string(),
-                holder.name
-            )?;
+            let blocks = if holder.blocks == 1 { "block" } else { "blocks" };
+            let text = format!("{} ({} {blocks})", holder.name, holder.blocks);
+            row(f, Some(holder.bytes), &format!("holder {rank}"), &text)?;
+        }
+        if !self.replays.is_empty() {
+            writeln!(f, "\nReplays of this run, up to the failed request, on the same memory")?;
+        }
+        for trial in &self.replays {
+            let text = if trial.spare.is_some() { "to spare" } else { "fails" };
+            row(f, trial.spare, text, &trial.policy)?;
         }
         if !self.levers.is_empty() {
             writeln!(f, "\nFix, best first")?;
@@ -42,6 +46,11 @@ impl fmt::Display for Diagnosis {
         list(f, "How to verify", &self.verify)?;
         list(f, "How to prevent it", &self.prevent)
     }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, bytes: Option<Bytes>, what: &str, text: &str) -> fmt::Result {
+    let bytes = bytes.map_or_else(String::new, |bytes| bytes.to_string());
+    writeln!(f, "  {bytes:>12}  {what:<20}  {text}")
 }
 
 fn list(f: &mut fmt::Formatter<'_>, title: &str, lines: &[String]) -> fmt::Result {
