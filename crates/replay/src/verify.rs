@@ -171,14 +171,6 @@ fn fit_batch(
         let trace = recorded.with_batch(part(number), whole);
         Ok(trace.peak_requested <= options.capacity && run(&trace, options)?.survived)
     };
-        eprintln!(
-            "whole {whole} transient {} peak {} cap {} part1 {}",
-            recorded.transient(),
-            recorded.trace.peak_requested,
-            options.capacity,
-            recorded.with_batch(part(1), whole).peak_requested
-        );
-    }
     let (mut fitting, mut failing) = (0, of);
     while failing - fitting > 1 {
         let middle = fitting.midpoint(failing);
