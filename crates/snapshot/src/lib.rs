@@ -15,6 +15,7 @@ pub mod holders;
 pub mod model;
 pub mod moment;
 pub mod names;
+pub mod pickle;
 
 pub use diagnosis::{Cause, Diagnosis, Evidence, Lever, LeverKind, Trial, Verdict};
 pub use facts::{Facts, Growth, Holder, Phase, ProcessUse};
