@@ -9,10 +9,12 @@
 
 pub mod facts;
 pub mod history;
+pub mod message;
 pub mod model;
 pub mod names;
 
 pub use facts::{Facts, Holder, ProcessUse};
 pub use history::{Action, Event, History};
+pub use message::Message;
 pub use model::{Annotation, Block, BlockState, DeviceMemory, Segment, Setting, Snapshot};
 pub use names::{Frame, NameId, Names, PoolId, PoolIndex, StackId, Stacks};
