@@ -11,8 +11,10 @@ pub mod facts;
 pub mod history;
 pub mod model;
 pub mod names;
+pub mod timeline;
 
 pub use facts::{Facts, Holder, ProcessUse};
 pub use history::{Action, Event, History};
 pub use model::{Annotation, Block, BlockState, DeviceMemory, Segment, Setting, Snapshot};
 pub use names::{Frame, NameId, Names, PoolId, PoolIndex, StackId, Stacks};
+pub use timeline::Timeline;
