@@ -9,8 +9,10 @@
 
 pub mod facts;
 pub mod history;
+pub mod holders;
 pub mod model;
 pub mod names;
+pub mod summary;
 pub mod timeline;
 
 pub use facts::{Facts, Holder, ProcessUse};

@@ -1,6 +1,7 @@
 //! Steps: what the program marked, and how memory grew from one to the next.
 
 use freeboard_units::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{Moment, Timeline, Totals};
 use crate::history::Action;
@@ -34,7 +35,7 @@ pub struct Step {
 }
 
 /// How much more is in use after each step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Growth {
     /// The median change of active bytes from the end of one step to the end of the next.
     pub bytes_per_step: i64,
