@@ -14,6 +14,7 @@ pub mod model;
 pub mod names;
 pub mod summary;
 pub mod timeline;
+pub mod pickle;
 
 pub use facts::{Facts, Holder, ProcessUse};
 pub use history::{Action, Event, History};
