@@ -1,15 +1,15 @@
 //! Growth over steps: whether a program keeps more memory from step to step, and who keeps it.
 
-use std::collections::{HashMap, HashSet};
-
-use freeboard_units::{Bytes, DeviceId};
+use freeboard_units::Bytes;
+use rustc_hash::FxHashMap;
 
 use crate::facts::{Growth, Holder};
 use crate::history::{Action, Event};
-use crate::holders::{self, HolderNames};
-use crate::model::Snapshot;
-use crate::moment::Moment;
+use crate::holders::{Grouping, Key};
+use crate::timeline::Timeline;
 
+/// Those who grow that are named.
+const HOLDERS_MAX: usize = 5;
 /// Steps at the start that make what stays: optimizer states, workspaces.
 const WARM_UP: usize = 2;
 /// Fewer steps than this tell nothing.
@@ -17,7 +17,7 @@ const STEPS_MIN: usize = 4;
 /// The part of the steps in which memory must have grown.
 const GROWING_PART: f64 = 0.8;
 /// Without marked steps: how many equal stretches of the history stand for steps.
-const STRETCHES: usize = 12;
+const STRETCHES: u32 = 12;
 /// Without marked steps: a shorter history tells nothing.
 const EVENTS_MIN: usize = 480;
 /// In a history that has lost its beginning: what a holder that grows has come to hold, in steps.
@@ -25,78 +25,84 @@ const PILED_UP: u64 = 8;
 /// Without marked steps: how many times deeper memory must rise and fall than what is kept.
 const DEPTH_MIN: i64 = 3;
 
-/// The events after which steps ended, by the program's own marks: `Optimizer.step` in `PyTorch`'s
-/// annotations, scopes or annotations that begin with `step` in ours.
-#[must_use]
-pub fn step_ends(snapshot: &Snapshot, device: DeviceId, events: &[Event]) -> Vec<usize> {
-    let names = &snapshot.names;
-    let ends = snapshot.annotations.iter().filter(|mark| {
-        mark.device == device
-            && names.get(mark.stage) == "END"
-            && names.get(mark.name).starts_with("Optimizer.step")
-    });
-    let mut found: Vec<usize> =
-        ends.map(|mark| events.partition_point(|event| event.time_us <= mark.time_us)).collect();
-    let marks = events.iter().enumerate().filter(|(_, event)| {
-        event.action == Action::Annotate && names.get(event.tag).starts_with("step")
-    });
-    found.extend(marks.map(|(index, _)| index));
-    // What lies before the history began ended no step in it.
-    found.retain(|&index| index > 0);
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-/// How memory grew up to the event `until`, where `moment` is; `None` where it did not, or where there
+/// How memory grew up to an event (`None`: up to the end); `None` where it did not, or where there
 /// are too few steps to tell.
 #[must_use]
-pub fn measure(
-    snapshot: &Snapshot,
-    device: DeviceId,
-    until: usize,
-    moment: &Moment,
-    steps: &[usize],
-) -> Option<Growth> {
-    let events = &snapshot.histories.get(device.get() as usize)?.events;
-    let events = &events[..until.min(events.len())];
-    let mut ends: Vec<usize> = steps.iter().copied().filter(|&end| end <= events.len()).collect();
+pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
+    let last = u32::try_from(timeline.events().len()).unwrap_or(u32::MAX);
+    let until = until.unwrap_or(last);
+    let complete = timeline.steps().into_iter().filter(|step| step.is_complete);
+    let mut ends: Vec<u32> = complete.map(|step| step.end).filter(|&end| end <= until).collect();
     if ends.is_empty() {
-        ends = (1..=STRETCHES).map(|number| number * events.len() / STRETCHES).collect();
-        if !runs_in_steps(events, &ends) {
+        let part = |number: u32| u64::from(number) * u64::from(until) / u64::from(STRETCHES);
+        ends = (1..=STRETCHES).filter_map(|number| u32::try_from(part(number)).ok()).collect();
+        if !runs_in_steps(&timeline.events()[..until as usize], &ends) {
             return None;
         }
     }
-    let mut names = HolderNames::new(snapshot);
-    let net = net_by_holder(&mut names, events, &ends);
-    let held = held_by_holder(&mut names, moment);
+    let mut grouping = Grouping::new(timeline.snapshot());
+    let (net, held) = by_holder(timeline, &mut grouping, &ends, until);
     // Once a history has lost its beginning, the first steps are long past.
-    let is_cut = before(events) > Bytes::ZERO;
+    let is_cut = timeline.lives().iter().any(|life| life.born.is_none() && life.ended.is_some());
     let warm_up = if is_cut { 0 } else { WARM_UP };
     let mut growth = Growth::default();
-    for (number, net) in net.iter().enumerate() {
-        let Some(per_step) = steady(net.get(warm_up..)?, held[number], is_cut) else { continue };
+    for (&holder, net) in &net {
+        let held = held.get(&holder).copied().unwrap_or_default();
+        let Some(per_step) = steady(net.get(warm_up..)?, held, is_cut) else { continue };
         let steps = (net.len() - warm_up) as u64;
         growth.steps = steps;
         growth.per_step += per_step;
         growth.total += per_step * steps;
-        growth.held += held[number];
-        growth.holders.push(Holder { name: names.name(number), bytes: per_step, blocks: steps });
+        growth.held += held;
+        growth.holders.push(Holder { name: grouping.name(holder), bytes: per_step, blocks: steps });
     }
-    growth.holders = holders::largest_first(growth.holders);
-    growth.holders.truncate(5);
+    growth.holders.sort_by(|a, b| (b.bytes, &a.name).cmp(&(a.bytes, &b.name)));
+    growth.holders.truncate(HOLDERS_MAX);
     (growth.steps > 0).then_some(growth)
+}
+
+/// Bytes that each holder came to hold more in each step, and what it holds at the end.
+fn by_holder(
+    timeline: &Timeline<'_>,
+    grouping: &mut Grouping<'_>,
+    ends: &[u32],
+    until: u32,
+) -> (FxHashMap<Key, Vec<i64>>, FxHashMap<Key, Bytes>) {
+    let mut net: FxHashMap<Key, Vec<i64>> = FxHashMap::default();
+    let mut held: FxHashMap<Key, Bytes> = FxHashMap::default();
+    let step_of = |event: u32| ends.partition_point(|&end| end <= event);
+    for life in timeline.lives().iter().filter(|life| life.born.is_none_or(|born| born < until)) {
+        let holder = grouping.key(life.tag, life.stack);
+        let mut change = |event: Option<u32>, by: i64| {
+            let Some(event) = event.filter(|&event| event < until) else { return };
+            let steps = net.entry(holder).or_insert_with(|| vec![0; ends.len()]);
+            if let Some(step) = steps.get_mut(step_of(event)) {
+                *step = step.saturating_add(by);
+            }
+        };
+        let size = life.size.as_i64();
+        change(life.born, size);
+        // What is older than the history and gone is known by the stack of its free only.
+        if life.born.is_some() {
+            change(life.ended, -size);
+        }
+        if life.ended.is_none_or(|ended| ended >= until) {
+            let held = held.entry(holder).or_default();
+            *held = held.saturating_add(life.size);
+        }
+    }
+    (net, held)
 }
 
 /// Whether a history without marks looks like steps: memory rises and falls by much more than what is
 /// kept. A model being loaded, a forward pass, or an optimizer's first step only rises.
-fn runs_in_steps(events: &[Event], ends: &[usize]) -> bool {
+fn runs_in_steps(events: &[Event], ends: &[u32]) -> bool {
     if events.len() < EVENTS_MIN {
         return false;
     }
     let (mut live, mut start) = (0_i64, 0);
     let [mut lows, mut depths] = [Vec::new(), Vec::new()];
-    for &end in ends {
+    for end in ends.iter().map(|&end| end as usize) {
         let (mut low, mut high) = (live, live);
         for event in &events[start..end] {
             live = live.saturating_add(change(event));
@@ -109,43 +115,6 @@ fn runs_in_steps(events: &[Event], ends: &[usize]) -> bool {
     let rise =
         lows[lows.len() - 1].saturating_sub(lows[0]) / i64::try_from(lows.len()).unwrap_or(1);
     depths.iter().all(|&depth| depth >= DEPTH_MIN.saturating_mul(rise))
-}
-
-/// Bytes that each holder came to hold more in each step.
-fn net_by_holder(names: &mut HolderNames<'_>, events: &[Event], ends: &[usize]) -> Vec<Vec<i64>> {
-    let mut net: Vec<Vec<i64>> = Vec::new();
-    let mut live: HashMap<u64, usize> = HashMap::new();
-    let mut start = 0;
-    for (step, &end) in ends.iter().enumerate() {
-        for event in &events[start..end] {
-            // A free is its owner's, whoever called it.
-            let holder = match event.action {
-                Action::Alloc => {
-                    let holder = names.number(event.tag, event.stack);
-                    live.insert(event.address, holder);
-                    Some(holder)
-                }
-                Action::FreeCompleted => live.remove(&event.address),
-                _ => None,
-            };
-            let Some(holder) = holder else { continue };
-            net.resize_with(net.len().max(holder + 1), || vec![0; ends.len()]);
-            net[holder][step] = net[holder][step].saturating_add(change(event));
-        }
-        start = end;
-    }
-    net
-}
-
-/// Bytes that each holder has, by number; some may be numbered that never allocated.
-fn held_by_holder(names: &mut HolderNames<'_>, moment: &Moment) -> Vec<Bytes> {
-    let mut held = vec![Bytes::ZERO; names.len()];
-    for (_, used) in moment.used() {
-        let holder = names.number(used.tag, used.stack);
-        held.resize(held.len().max(holder + 1), Bytes::ZERO);
-        held[holder] += used.size;
-    }
-    held
 }
 
 /// Bytes per step by which a holder grows, if it grows in nearly every step and has not stopped.
@@ -163,20 +132,6 @@ fn steady(net: &[i64], held: Bytes, is_cut: bool) -> Option<Bytes> {
     // Too few steps to see it grow; but it holds as much as many steps add.
     let piled_up = is_cut && held >= per_step * PILED_UP;
     (mostly && (long || piled_up)).then_some(per_step)
-}
-
-/// Bytes freed in a history that were not allocated in it: it has lost its beginning.
-fn before(events: &[Event]) -> Bytes {
-    let mut live: HashSet<u64> = HashSet::new();
-    let mut older = Bytes::ZERO;
-    for event in events {
-        match event.action {
-            Action::Alloc => drop(live.insert(event.address)),
-            Action::FreeCompleted if !live.remove(&event.address) => older += event.size,
-            _ => {}
-        }
-    }
-    older
 }
 
 fn change(event: &Event) -> i64 {

@@ -1,109 +1,182 @@
-//! Who holds memory: live blocks grouped by tag, or by the line of the program that asked for them.
+//! Who holds memory: live blocks grouped by tag, or else by the program's own line.
 
-use freeboard_units::Bytes;
+use std::borrow::Cow;
+
+use freeboard_units::{Bytes, DeviceId};
 use rustc_hash::FxHashMap;
 
 use crate::facts::Holder;
-use crate::model::Snapshot;
-use crate::moment::Moment;
+use crate::model::{BlockState, Snapshot};
 use crate::names::{Frame, NameId, StackId};
+use crate::timeline::Timeline;
 
-/// Parts of paths that are frameworks' and not the program's.
-const FRAMEWORKS: &[&str] =
-    &["/torch/", "/torchvision/", "/accelerate/", "<frozen ", "/lib/python", "/rustc/"];
-/// Files that are no source.
-const LIBRARIES: &[&str] = &[".so", "??"];
+/// What blocks that belong together have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A tag.
+    Tag(NameId),
+    /// The line that asked for them: the innermost frame that is neither `PyTorch`'s own nor in a
+    /// binary.
+    Line(Frame),
+    /// No stack was recorded, or none of its frames is the program's.
+    Unknown,
+}
 
-/// Who holds the blocks of a moment, largest first.
-#[must_use]
-pub fn of_moment(snapshot: &Snapshot, moment: &Moment) -> Vec<Holder> {
-    let mut names = HolderNames::new(snapshot);
-    let mut holders: Vec<Holder> = Vec::new();
-    for (_, used) in moment.used().filter(|(_, used)| !used.pending) {
-        let number = names.number(used.tag, used.stack);
-        while holders.len() <= number {
-            let name = names.name(holders.len());
-            holders.push(Holder { name, bytes: Bytes::ZERO, blocks: 0 });
+/// Groups blocks, and remembers what it learned about stacks and files.
+#[derive(Clone, Debug)]
+pub struct Grouping<'a> {
+    snapshot: &'a Snapshot,
+    stacks: FxHashMap<StackId, Option<Frame>>,
+    files: FxHashMap<NameId, bool>,
+}
+
+impl<'a> Grouping<'a> {
+    /// For the blocks of one snapshot.
+    #[must_use]
+    pub fn new(snapshot: &'a Snapshot) -> Self {
+        Self { snapshot, stacks: FxHashMap::default(), files: FxHashMap::default() }
+    }
+
+    /// The group of a block.
+    pub fn key(&mut self, tag: NameId, stack: StackId) -> Key {
+        if !self.snapshot.names.get(tag).is_empty() {
+            return Key::Tag(tag);
         }
-        holders[number].bytes += used.size;
-        holders[number].blocks += 1;
+        self.line(stack).map_or(Key::Unknown, Key::Line)
     }
-    largest_first(holders)
-}
 
-/// The names of holders, numbered as they are met: events are many, holders few.
-#[derive(Debug)]
-pub struct HolderNames<'s> {
-    snapshot: &'s Snapshot,
-    known: FxHashMap<(NameId, StackId), usize>,
-    numbers: FxHashMap<String, usize>,
-    names: Vec<String>,
-}
+    /// The program's own line in a stack: its innermost frame that is neither `PyTorch`'s nor in a
+    /// binary.
+    pub fn line(&mut self, stack: StackId) -> Option<Frame> {
+        let Self { snapshot, stacks, files } = self;
+        *stacks.entry(stack).or_insert_with(|| {
+            let mut frames = snapshot.stacks.get(stack);
+            let is_own = |file: NameId| is_own_file(snapshot.names.get(file));
+            frames
+                .find(|frame| *files.entry(frame.file).or_insert_with(|| is_own(frame.file)))
+                .copied()
+        })
+    }
 
-impl<'s> HolderNames<'s> {
-    /// None yet.
+    /// The group's name: the tag, or file (its last two parts), line and function.
     #[must_use]
-    pub fn new(snapshot: &'s Snapshot) -> Self {
-        let (known, numbers) = Default::default();
-        Self { snapshot, known, numbers, names: Vec::new() }
-    }
-
-    /// The number of the holder of blocks with this tag and stack.
-    pub fn number(&mut self, tag: NameId, stack: StackId) -> usize {
-        if let Some(&number) = self.known.get(&(tag, stack)) {
-            return number;
+    pub fn name(&self, key: Key) -> String {
+        let names = &self.snapshot.names;
+        match key {
+            Key::Tag(tag) => names.get(tag).to_owned(),
+            Key::Line(frame) => {
+                let file = short_path(names.get(frame.file));
+                format!("{file}:{} {}", frame.line, names.get(frame.function))
+            }
+            Key::Unknown => "unknown (no stack was recorded)".to_owned(),
         }
-        let name = name(self.snapshot, tag, stack);
-        let next = self.names.len();
-        let number = *self.numbers.entry(name.clone()).or_insert(next);
-        if number == next {
-            self.names.push(name);
+    }
+
+    /// The groups of these blocks, told by tag, stack and size; the largest first.
+    pub fn group(
+        &mut self,
+        blocks: impl IntoIterator<Item = (NameId, StackId, Bytes)>,
+    ) -> Vec<Holder> {
+        let mut groups: FxHashMap<Key, (Bytes, u64)> = FxHashMap::default();
+        for (tag, stack, size) in blocks {
+            let (bytes, count) = groups.entry(self.key(tag, stack)).or_default();
+            (*bytes, *count) = (bytes.saturating_add(size), *count + 1);
         }
-        self.known.insert((tag, stack), number);
-        number
+        let mut groups: Vec<(Key, (Bytes, u64))> = groups.into_iter().collect();
+        groups.sort_unstable_by_key(|(key, (bytes, _))| (std::cmp::Reverse(*bytes), *key));
+        let holder = |(key, (bytes, blocks))| Holder { name: self.name(key), bytes, blocks };
+        groups.into_iter().map(holder).collect()
     }
 
-    /// The name with this number; empty for one that was never given.
-    #[must_use]
-    pub fn name(&self, number: usize) -> String {
-        self.names.get(number).cloned().unwrap_or_default()
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+    /// Who holds memory right after an event (`None`: before the first), the largest first;
+    /// pending blocks are left out.
+    pub fn at(&mut self, timeline: &Timeline<'_>, event: Option<u32>) -> Vec<Holder> {
+        let held = timeline.live_after(event).filter(|life| !life.is_pending_after(event));
+        self.group(held.map(|life| (life.tag, life.stack, life.size)))
     }
 }
 
-/// Largest first; of equal ones by name, so that the order does not depend on chance.
+/// Who holds memory of a device now, the largest first; pending blocks are left out.
+///
+/// Tags and stacks come from the segments; [`Grouping::at`] also knows the tags of a history.
 #[must_use]
-pub fn largest_first(mut holders: Vec<Holder>) -> Vec<Holder> {
-    holders.sort_by(|a, b| (b.bytes, &a.name).cmp(&(a.bytes, &b.name)));
-    holders
+pub fn of_segments(snapshot: &Snapshot, device: DeviceId) -> Vec<Holder> {
+    let blocks = snapshot.segments_of(device).flat_map(|segment| &segment.blocks);
+    let held = blocks.filter(|block| block.state == BlockState::Allocated);
+    Grouping::new(snapshot).group(held.map(|block| (block.tag, block.stack, block.size)))
 }
 
-/// What to call the holder of a block: its tag; else the innermost line of the program itself.
-#[must_use]
-pub fn name(snapshot: &Snapshot, tag: NameId, stack: StackId) -> String {
-    if !tag.is_zero() {
-        return snapshot.names.get(tag).to_owned();
+/// Whether a file is the program's: source text, and not `PyTorch`'s, the interpreter's or the
+/// compiler's own.
+fn is_own_file(path: &str) -> bool {
+    let path = &with_slashes(path);
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let is_binary = name.ends_with(".so") || name.contains(".so.") || !name.contains(['.', '<']);
+    let is_interpreter = path.starts_with("<frozen") || path.starts_with("/rustc/");
+    let is_torch = path.starts_with("torch/")
+        || ["-packages/torch/", "/pytorch/torch/", "/aten/src/", "/c10/"]
+            .iter()
+            .any(|part| path.contains(part));
+    !(is_binary || is_interpreter || is_torch)
+}
+
+/// The last two parts of a path.
+fn short_path(path: &str) -> Cow<'_, str> {
+    let path = with_slashes(path);
+    let Some((at, _)) = path.rmatch_indices('/').nth(1) else { return path };
+    Cow::Owned(path[at + 1..].to_owned())
+}
+
+fn with_slashes(path: &str) -> Cow<'_, str> {
+    if path.contains('\\') { Cow::Owned(path.replace('\\', "/")) } else { Cow::Borrowed(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_programs_files_are_told_from_those_below_it() {
+        let own =
+            ["/home/me/train.py", "<string>", "/x/site-packages/transformers/a.py", "C:\\a\\b.py"];
+        let others = [
+            "/x/lib/python3.11/site-packages/torch/nn/modules/module.py",
+            "C:\\x\\site-packages\\torch\\optim\\adamw.py",
+            "/site-packages/torch/lib/libtorch_cpu.so",
+            "/libpython3.11.so.1.0",
+            "/usr/bin/python3",
+            "torch/csrc/autograd/engine.cpp",
+            "/build/pytorch/aten/src/ATen/Utils.cpp",
+            "<frozen importlib._bootstrap>",
+            "??",
+            "",
+        ];
+        assert!(own.iter().all(|path| is_own_file(path)));
+        assert_eq!(others.iter().find(|path| is_own_file(path)), None);
     }
-    let frames = || snapshot.stacks.get(stack);
-    let file = |frame: &Frame| snapshot.names.get(frame.file);
-    let source = |frame: &&Frame| !LIBRARIES.iter().any(|part| file(frame).contains(part));
-    let own = |frame: &&Frame| !FRAMEWORKS.iter().any(|part| file(frame).contains(part));
-    let frame = frames().filter(source).find(own).or_else(|| frames().find(source));
-    let Some(frame) = frame.or_else(|| frames().next()) else {
-        return "(no stack recorded)".to_owned();
-    };
-    let (path, function) = (file(frame), snapshot.names.get(frame.function));
-    let short = path.rsplit(['/', '\\']).next().unwrap_or(path);
-    format!("{function} ({short}:{})", frame.line)
+
+    #[test]
+    fn blocks_are_grouped_by_tag_or_else_by_line_and_the_largest_come_first() {
+        let mut snapshot = Snapshot::default();
+        let mut name = |text: &str| snapshot.names.intern(text);
+        let (torch, user) = (name("/site-packages/torch/x.py"), name("/home/me/project/train.py"));
+        let (inner, outer, tag) = (name("empty"), name("main"), name("cache"));
+        let frames = [
+            Frame { file: torch, function: inner, line: 1 },
+            Frame { file: user, function: outer, line: 42 },
+            Frame { file: user, function: outer, line: 99 },
+        ];
+        let (long, short) = (snapshot.stacks.intern(frames), snapshot.stacks.intern([frames[0]]));
+        let none = NameId::default();
+        let groups = Grouping::new(&snapshot).group([
+            (none, long, Bytes::mib(1)),
+            (tag, long, Bytes::mib(3)),
+            (none, long, Bytes::mib(1)),
+            (none, short, Bytes::kib(1)),
+        ]);
+        let told: Vec<_> = groups.iter().map(|group| (group.name.as_str(), group.blocks)).collect();
+        let line = "project/train.py:42 main";
+        assert_eq!(told, [("cache", 1), (line, 2), ("unknown (no stack was recorded)", 1)]);
+        assert_eq!(groups[1].bytes, Bytes::mib(2));
+    }
 }

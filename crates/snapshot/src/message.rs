@@ -285,8 +285,7 @@ impl Found {
 fn at(window: &[u8], found: usize) -> Option<(Message, Vec<(usize, usize)>)> {
     let gathered = Gathered::new(window, found);
     let (line, prefix) = (gathered.line, &gathered.prefix);
-    let hit =
-        Hit { window, found, text: &gathered.text, at: gathered.at, source: prefix.source };
+    let hit = Hit { window, found, text: &gathered.text, at: gathered.at, source: prefix.source };
     let families = [others::read, pytorch::read, host::read, fault::read, driver::read];
     let Found { mut kind, mut origin, wording, truncated, facts, end } =
         families.iter().find_map(|family| family(&hit))?;
@@ -317,7 +316,8 @@ fn at(window: &[u8], found: usize) -> Option<(Message, Vec<(usize, usize)>)> {
 
 /// Whether a frame asks for pinned memory.
 fn pins(frame: &Place) -> bool {
-    frame.function == "pin_memory" || frame.code.as_ref().is_some_and(|it| it.contains("pin_memory"))
+    frame.function == "pin_memory"
+        || frame.code.as_ref().is_some_and(|it| it.contains("pin_memory"))
 }
 
 /// The number behind the last of these words, with at most a few marks between.

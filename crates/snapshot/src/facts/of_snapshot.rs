@@ -5,62 +5,62 @@ use freeboard_units::{Bytes, DeviceId};
 use super::{Facts, Phase};
 use crate::growth;
 use crate::history::{Action, Event};
+use crate::holders::Grouping;
+use crate::layout::Layout;
 use crate::model::{Setting, Snapshot};
-use crate::moment::Moment;
+use crate::timeline::Timeline;
 
 impl Facts {
     /// What a snapshot tells of one device: of its last failed request if there was one, else of the
     /// moment it was taken.
     #[must_use]
     pub fn of_snapshot(snapshot: &Snapshot, device: DeviceId) -> Self {
-        let events = snapshot.histories.get(device.get() as usize);
-        let events = events.map_or(&[][..], |history| &history.events);
-        let failure = events.iter().rposition(|event| event.action == Action::Oom);
-        let moment = match failure {
-            Some(index) => Moment::after(snapshot, device, index),
-            None => Moment::last(snapshot, device),
-        };
+        let timeline = Timeline::new(snapshot, device);
+        let events = timeline.events();
+        let failure = (0..).zip(events).filter(|(_, event)| event.action == Action::Oom).last();
+        let number = failure.map(|(number, _)| number);
+        let layout = Layout::after(&timeline, number);
         let mut facts = Self { device: Some(device), says_all: true, ..Self::default() };
         if let Some(memory) = snapshot.devices.iter().find(|memory| memory.device == device) {
             (facts.total, facts.free, facts.limit) = (memory.total, memory.free, memory.limit);
         }
-        if let Some(index) = failure {
-            let event = &events[index];
+        let before = &events[..number.map_or(events.len(), |number| number as usize)];
+        if let Some((_, event)) = failure {
             facts.requested = Some(event.size);
             facts.stream = Some(event.stream);
             facts.free = Some(Bytes::new(event.address));
-            facts.late = Some(late(&events[..index]));
+            facts.late = Some(late(before));
+            facts.phase = Some(phase(before, &timeline));
         }
         facts.settings = settings(snapshot);
         facts.expandable = match snapshot.setting("expandable_segments") {
             Some(&Setting::Flag(on)) => Some(on),
             _ => None,
         };
-        facts.count(&moment);
-        facts.holders = crate::holders::of_moment(snapshot, &moment);
-        facts.once_reserved = once_reserved(&moment, &events[..failure.unwrap_or(events.len())]);
+        facts.count(&layout);
+        let held = layout.used().filter(|used| !used.pending).map(|used| used.life);
+        let held = held.map(|life| (life.tag, life.stack, life.size));
+        facts.holders = Grouping::new(snapshot).group(held);
+        facts.once_reserved = once_reserved(&layout, before);
         facts.assumes_failure = events.is_empty();
-        let steps = growth::step_ends(snapshot, device, events);
-        facts.phase = failure.map(|failure| phase(events, failure, &steps));
-        let until = failure.unwrap_or(events.len());
-        facts.growth = growth::measure(snapshot, device, until, &moment, &steps);
+        facts.growth = growth::measure(&timeline, number);
         facts
     }
 
     /// Fills in what the blocks add up to.
-    fn count(&mut self, moment: &Moment) {
+    fn count(&mut self, layout: &Layout<'_>) {
         let stream = self.stream.unwrap_or_default();
         let [mut allocated, mut asked, mut pending] = [Bytes::ZERO; 3];
-        for (_, used) in moment.used() {
+        for used in layout.used() {
             if used.pending {
-                pending += used.size;
+                pending += used.life.size;
             } else {
-                allocated += used.size;
-                asked += used.requested;
+                allocated += used.life.size;
+                asked += used.life.requested;
             }
         }
         let [mut own, mut largest, mut streams, mut private] = [Bytes::ZERO; 4];
-        for gap in moment.gaps() {
+        for gap in layout.gaps() {
             if gap.pool.is_private() {
                 private += gap.size;
             } else if gap.stream == stream {
@@ -70,9 +70,9 @@ impl Facts {
                 streams += gap.size;
             }
         }
-        let in_pools = moment.held().filter(|(_, held)| held.pool.is_private());
+        let in_pools = layout.held().filter(|(_, held)| held.pool.is_private());
         self.private = Some(in_pools.map(|(_, held)| held.size).sum());
-        self.reserved = Some(moment.reserved());
+        self.reserved = Some(layout.reserved());
         (self.allocated, self.asked, self.pending) = (Some(allocated), Some(asked), Some(pending));
         (self.free_own, self.largest_own) = (Some(own), Some(largest));
         (self.free_other_streams, self.free_private) = (Some(streams), Some(private));
@@ -92,7 +92,7 @@ fn late(before: &[Event]) -> Bytes {
 }
 
 /// The most bytes held at any time in the history, found backwards from the end.
-fn once_reserved(end: &Moment, events: &[Event]) -> Option<Bytes> {
+fn once_reserved(end: &Layout<'_>, events: &[Event]) -> Option<Bytes> {
     let mut held = end.reserved();
     let mut most = held;
     for event in events.iter().rev() {
@@ -115,12 +115,12 @@ fn settings(snapshot: &Snapshot) -> Option<String> {
 }
 
 /// When in the run a request failed, as far as the history reaches.
-fn phase(events: &[Event], failure: usize, steps: &[usize]) -> Phase {
-    let steps = steps.iter().filter(|&&end| end <= failure).count();
+fn phase(before: &[Event], timeline: &Timeline<'_>) -> Phase {
+    let complete = timeline.steps().into_iter().filter(|step| step.is_complete);
+    let steps = complete.filter(|step| step.end as usize <= before.len()).count();
     if steps > 0 {
         return Phase::MidRun { steps: steps as u64 };
     }
-    let before = &events[..failure];
     let count = |action| before.iter().filter(|event| event.action == action).count();
     // Loading gives next to nothing back; a forward pass frees its intermediate results.
     let loading = count(Action::FreeRequested) * 20 < count(Action::Alloc);

@@ -145,7 +145,8 @@ mod tests {
             assert_eq!(size(text), Some(Some(bytes)), "{text}");
         }
         assert_eq!(size("17179869184.00GiB"), Some(None), "a counter below zero");
-        for text in ["", "12", "12.", "12.3", "12.34", "12.34M", "12.34 MiB", "byte", "12byte", "x"] {
+        for text in ["", "12", "12.", "12.3", "12.34", "12.34M", "12.34 MiB", "byte", "12byte", "x"]
+        {
             assert_eq!(size(text), None, "{text}");
         }
     }

@@ -300,7 +300,8 @@ fn pooled(hit: &Hit<'_>) -> Option<Found> {
         read += 1;
     }
     let [allocated, requested, total, free, allowed] = fields.map(|(_, value)| value);
-    (facts.allocated, facts.requested, facts.total, facts.free) = (allocated, requested, total, free);
+    (facts.allocated, facts.requested, facts.total, facts.free) =
+        (allocated, requested, total, free);
     limit(facts, allowed);
     found.truncated = read < fields.len();
     found.end = text.at();

@@ -130,7 +130,9 @@ pub(super) fn phase(frames: &[Place]) -> Option<Phase> {
         return Some(Phase::Backward);
     }
     if any(|frame, code| {
-        frame.file.contains("/optim/") || code.contains("optimizer.step(") || code.contains("opt.step(")
+        frame.file.contains("/optim/")
+            || code.contains("optimizer.step(")
+            || code.contains("opt.step(")
     }) {
         return Some(Phase::Optimizer);
     }
@@ -138,7 +140,9 @@ pub(super) fn phase(frames: &[Place]) -> Option<Phase> {
         return Some(Phase::Forward);
     }
     let loads = |_: &Place, code: &str| {
-        [".to(", ".cuda(", "from_pretrained(", "load_state_dict("].iter().any(|call| code.contains(call))
+        [".to(", ".cuda(", "from_pretrained(", "load_state_dict("]
+            .iter()
+            .any(|call| code.contains(call))
     };
     any(loads).then_some(Phase::Load)
 }

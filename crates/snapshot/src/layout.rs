@@ -1,21 +1,21 @@
-//! [`Moment`]: what memory looked like right after an event, found by undoing what came later.
+//! [`Layout`]: where everything lay right after an event.
 
 use std::collections::BTreeMap;
 
-use freeboard_units::{Bytes, DeviceId, StreamId};
+use freeboard_units::{Bytes, StreamId};
 
 use crate::history::{Action, Event};
-use crate::model::{BlockState, Segment, Snapshot};
-use crate::names::{NameId, PoolId, StackId};
-
-/// Blocks are multiples of this.
-const BLOCK: Bytes = Bytes::new(512);
+use crate::model::Snapshot;
+use crate::names::PoolId;
+use crate::timeline::{Life, Timeline};
 
 /// Memory of one device at one moment: what is held, and what is in use of it.
-#[derive(Clone, Debug, Default)]
-pub struct Moment {
+///
+/// What is held is found by undoing what came later to the segments of the snapshot.
+#[derive(Clone, Debug)]
+pub struct Layout<'t> {
     held: BTreeMap<u64, Held>,
-    used: BTreeMap<u64, Used>,
+    used: BTreeMap<u64, Used<'t>>,
 }
 
 /// Memory held from the device.
@@ -33,17 +33,11 @@ pub struct Held {
 
 /// A block that is not free.
 #[derive(Clone, Copy, Debug)]
-pub struct Used {
-    /// How long it is.
-    pub size: Bytes,
-    /// What was asked for.
-    pub requested: Bytes,
+pub struct Used<'t> {
+    /// The block.
+    pub life: &'t Life,
     /// Whether it was given back, and other streams may still use it.
     pub pending: bool,
-    /// The stack of the call that asked for it.
-    pub stack: StackId,
-    /// The scope it was asked for in.
-    pub tag: NameId,
 }
 
 /// A free stretch between used blocks.
@@ -59,65 +53,39 @@ pub struct Gap {
     pub pool: PoolId,
 }
 
-impl Moment {
-    /// When the snapshot was taken.
+impl<'t> Layout<'t> {
+    /// Right after the event with this number; `None` for the moment of the snapshot.
     #[must_use]
-    pub fn last(snapshot: &Snapshot, device: DeviceId) -> Self {
-        let mut moment = Self::default();
-        for segment in snapshot.segments_of(device) {
-            moment.add(segment);
+    pub fn after(timeline: &'t Timeline<'_>, event: Option<u32>) -> Self {
+        let snapshot = timeline.snapshot();
+        let last = u32::try_from(timeline.events().len()).unwrap_or(u32::MAX).checked_sub(1);
+        let event = event.or(last);
+        let mut held = BTreeMap::new();
+        for segment in snapshot.segments_of(timeline.device()) {
+            let &crate::Segment { size, stream, pool, expandable, .. } = segment;
+            held.insert(segment.address.get(), Held { size, stream, pool, expandable });
         }
-        moment
-    }
-
-    /// Right after the event with this index in the device's history.
-    #[must_use]
-    pub fn after(snapshot: &Snapshot, device: DeviceId, event: usize) -> Self {
-        let mut moment = Self::last(snapshot, device);
-        let Some(history) = snapshot.histories.get(device.get() as usize) else { return moment };
-        for event in history.events.iter().skip(event.saturating_add(1)).rev() {
-            moment.undo(snapshot, event);
+        let used = timeline
+            .live_after(event)
+            .map(|life| (life.address, Used { life, pending: life.is_pending_after(event) }));
+        let mut layout = Self { held, used: used.collect() };
+        let later = event.map_or(0, |event| event as usize + 1);
+        for event in timeline.events().iter().skip(later).rev() {
+            layout.undo(snapshot, event);
         }
-        moment
-    }
-
-    fn add(&mut self, segment: &Segment) {
-        let &Segment { size, stream, pool, expandable, .. } = segment;
-        self.held.insert(segment.address.get(), Held { size, stream, pool, expandable });
-        for block in segment.blocks.iter().filter(|block| block.state != BlockState::Free) {
-            let used = Used {
-                size: block.size,
-                requested: block.requested,
-                pending: block.state == BlockState::Pending,
-                stack: block.stack,
-                tag: block.tag,
-            };
-            self.used.insert(block.address.get(), used);
-        }
+        layout
     }
 
     fn undo(&mut self, snapshot: &Snapshot, event: &Event) {
-        let &Event { address, size, stream, stack, tag, .. } = event;
+        let &Event { address, size, stream, .. } = event;
+        let pool = snapshot.pool(event.pool);
         match event.action {
-            Action::Alloc => drop(self.used.remove(&address)),
-            Action::FreeCompleted => {
-                let block = size.checked_align_up(BLOCK).unwrap_or(size);
-                let used = Used { size: block, requested: size, pending: true, stack, tag };
-                self.used.insert(address, used);
-            }
-            Action::FreeRequested => {
-                if let Some(used) = self.used.get_mut(&address) {
-                    used.pending = false;
-                }
-            }
             Action::SegmentAlloc => drop(self.held.remove(&address)),
             Action::SegmentFree => {
-                let pool = snapshot.pool(event.pool);
                 self.held.insert(address, Held { size, stream, pool, expandable: false });
             }
             Action::SegmentMap => self.unmap(address, size),
             Action::SegmentUnmap => {
-                let pool = snapshot.pool(event.pool);
                 self.held.insert(address, Held { size, stream, pool, expandable: true });
             }
             _ => {}
@@ -147,8 +115,8 @@ impl Moment {
     }
 
     /// The blocks that are not free, in address order.
-    pub fn used(&self) -> impl Iterator<Item = (u64, &Used)> {
-        self.used.iter().map(|(&address, used)| (address, used))
+    pub fn used(&self) -> impl Iterator<Item = &Used<'t>> {
+        self.used.values()
     }
 
     /// Bytes held from the device.
@@ -181,7 +149,8 @@ impl Moment {
                 if address > free_from {
                     gap(free_from, address);
                 }
-                free_from = free_from.max(address.saturating_add(used.size.get())).min(end);
+                let used_end = address.saturating_add(used.life.size.get());
+                free_from = free_from.max(used_end).min(end);
             }
             if end > free_from {
                 gap(free_from, end);

@@ -1,0 +1,1 @@
+//! The screen and PyTorch's text.
