@@ -1,8 +1,9 @@
 //! A snapshot's history as a trace: the run that failed, to be run again under any policy.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use freeboard_snapshot::{Action, Event, PoolId, Snapshot};
+use freeboard_snapshot::timeline::Step;
+use freeboard_snapshot::{Action, Event, PoolId, Snapshot, Timeline};
 use freeboard_units::{Bytes, DeviceId, StreamId};
 
 use super::{Id, Op, OpKind, Trace, TraceBuilder};
@@ -53,18 +54,18 @@ impl Recorded {
     /// for other streams is freed when it had waited. `None` where there is no history.
     #[must_use]
     pub fn of(snapshot: &Snapshot, device: DeviceId, name: &str) -> Option<Self> {
-        let history = snapshot.histories.get(device.get() as usize)?;
-        let failure = history.events.iter().rposition(|event| event.action == Action::Oom);
-        let events = &history.events[..failure.unwrap_or(history.events.len())];
-        let mut writer = Writer::new(snapshot, device);
-        writer.before(snapshot, device, &history.events);
+        let timeline = Timeline::new(snapshot, device);
+        let events = || (0..).zip(timeline.events());
+        let failure = events().filter(|(_, event)| event.action == Action::Oom).last();
+        let until = failure.map_or(u32::MAX, |(number, _)| number);
+        let mut writer = Writer::new(&timeline);
+        writer.before();
         let before = writer.lives.iter().map(|life| life.size).sum();
-        for event in events {
-            writer.event(event);
+        for (number, event) in events().take_while(|&(number, _)| number < until) {
+            writer.event(number, event);
         }
-        let failed = failure.map(|index| {
-            let event = &history.events[index];
-            writer.allocate(event, false);
+        let failed = failure.map(|(_, event)| {
+            writer.allocate(event, Maker::Unknown);
             event.size
         });
         if writer.lives.is_empty() {
@@ -189,69 +190,41 @@ fn varies(lives: &[Life], last_step: usize) -> Vec<bool> {
     lives.iter().map(varies).collect()
 }
 
-struct Writer<'s> {
-    snapshot: &'s Snapshot,
+struct Writer<'t> {
+    timeline: &'t Timeline<'t>,
     trace: TraceBuilder,
     lives: Vec<Life>,
     live: HashMap<u64, Id>,
     streams: HashMap<(PoolId, StreamId), u16>,
-    /// When steps ended, latest first.
-    step_ends: Vec<i64>,
+    /// The steps that have not ended yet.
+    steps_left: std::iter::Peekable<std::vec::IntoIter<Step>>,
     step: usize,
 }
 
-impl<'s> Writer<'s> {
-    fn new(snapshot: &'s Snapshot, device: DeviceId) -> Self {
-        let names = &snapshot.names;
-        let ends = snapshot.annotations.iter().filter(|mark| {
-            mark.device == device
-                && names.get(mark.stage) == "END"
-                && names.get(mark.name).starts_with("Optimizer.step")
-        });
-        let mut step_ends: Vec<i64> = ends.map(|mark| mark.time_us).collect();
-        step_ends.sort_unstable_by(|a, b| b.cmp(a));
+impl<'t> Writer<'t> {
+    fn new(timeline: &'t Timeline<'t>) -> Self {
         // The default stream keeps its number.
         let streams = HashMap::from([((PoolId::SHARED, StreamId::DEFAULT), 0)]);
         Self {
-            snapshot,
+            timeline,
             trace: TraceBuilder::default(),
             lives: Vec::new(),
             live: HashMap::new(),
             streams,
-            step_ends,
+            steps_left: timeline.steps().into_iter().peekable(),
             step: 0,
         }
     }
 
     /// Allocates what lived before the first event.
-    fn before(&mut self, snapshot: &Snapshot, device: DeviceId, events: &[Event]) {
-        // Known to be live: what is live at the end, unless it was allocated in between; and what
-        // is freed without having been allocated.
-        let mut born = HashSet::new();
-        let mut older: BTreeMap<u64, (Bytes, PoolId, StreamId)> = BTreeMap::new();
-        for event in events {
-            let place = (event.size, snapshot.pool(event.pool), event.stream);
-            match event.action {
-                Action::Alloc => drop(born.insert(event.address)),
-                Action::FreeRequested | Action::FreeCompleted if !born.contains(&event.address) => {
-                    older.entry(event.address).or_insert(place);
-                }
-                _ => {}
-            }
-        }
-        for segment in snapshot.segments_of(device) {
-            for block in &segment.blocks {
-                let is_live = block.state != freeboard_snapshot::BlockState::Free;
-                if is_live && !born.contains(&block.address.get()) {
-                    let place = (block.requested, segment.pool, segment.stream);
-                    older.entry(block.address.get()).or_insert(place);
-                }
-            }
-        }
-        for (address, (size, pool, stream)) in older {
-            let stream = self.stream(pool, stream);
+    fn before(&mut self) {
+        let mut older: Vec<_> = self.timeline.live_after(None).collect();
+        older.sort_by_key(|life| life.address);
+        for life in older {
+            let stream = self.stream(life.pool, life.stream);
+            let size = sane(life.requested);
             let id = self.trace.alloc(size, stream);
-            self.live.insert(address, id);
+            self.live.insert(life.address, id);
             self.lives.push(Life {
                 size,
                 born_in_step: 0,
@@ -262,15 +235,15 @@ impl<'s> Writer<'s> {
         }
     }
 
-    fn event(&mut self, event: &Event) {
-        while self.step_ends.last().is_some_and(|&end| end <= event.time_us) {
-            self.step_ends.pop();
+    fn event(&mut self, number: u32, event: &Event) {
+        while self.steps_left.next_if(|step| step.is_complete && step.end <= number).is_some() {
             self.step += 1;
             self.trace.step(&self.step.to_string());
         }
         match event.action {
             Action::Alloc => {
-                let id = self.allocate(event, true);
+                let maker = self.maker(event);
+                let id = self.allocate(event, maker);
                 if let Some(lost) = self.live.insert(event.address, id) {
                     self.free(lost); // its free was not recorded
                 }
@@ -284,14 +257,14 @@ impl<'s> Writer<'s> {
         }
     }
 
-    fn allocate(&mut self, event: &Event, look: bool) -> Id {
-        let stream = self.stream(self.snapshot.pool(event.pool), event.stream);
-        let size = event.size.min(Bytes::new(i64::MAX.unsigned_abs()));
+    fn allocate(&mut self, event: &Event, maker: Maker) -> Id {
+        let stream = self.stream(self.timeline.snapshot().pool(event.pool), event.stream);
+        let size = sane(event.size);
         self.lives.push(Life {
             size,
             born_in_step: self.step,
             died_in_step: None,
-            maker: if look { self.maker(event) } else { Maker::Unknown },
+            maker,
             existed_before: false,
         });
         self.trace.alloc(size, stream)
@@ -303,8 +276,9 @@ impl<'s> Writer<'s> {
     }
 
     fn maker(&self, event: &Event) -> Maker {
-        let frames = self.snapshot.stacks.get(event.stack);
-        for name in frames.map(|frame| self.snapshot.names.get(frame.function)) {
+        let snapshot = self.timeline.snapshot();
+        let frames = snapshot.stacks.get(event.stack);
+        for name in frames.map(|frame| snapshot.names.get(frame.function)) {
             if MAKES_WHAT_STAYS.contains(&name) {
                 return Maker::Stays;
             }
@@ -320,4 +294,9 @@ impl<'s> Writer<'s> {
         let next = u16::try_from(self.streams.len()).unwrap_or(u16::MAX);
         *self.streams.entry((pool, stream)).or_insert(next)
     }
+}
+
+/// A size that a trace can hold: files may say anything.
+fn sane(size: Bytes) -> Bytes {
+    size.min(Bytes::new(i64::MAX.unsigned_abs()))
 }
