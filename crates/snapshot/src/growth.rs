@@ -22,6 +22,8 @@ const STRETCHES: u32 = 12;
 const EVENTS_MIN: usize = 480;
 /// In a history that has lost its beginning: what a holder that grows has come to hold, in steps.
 const PILED_UP: u64 = 8;
+/// As before: above this, what came on top was chance.
+const PILED_UP_MAX: u64 = 10_000;
 /// Without marked steps: how many times deeper memory must rise and fall than what is kept.
 const DEPTH_MIN: i64 = 3;
 
@@ -40,10 +42,13 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
             return None;
         }
     }
-    let mut grouping = Grouping::new(timeline.snapshot());
-    let (net, held) = by_holder(timeline, &mut grouping, &ends, until);
     // Once a history has lost its beginning, the first steps are long past.
     let is_cut = timeline.lives().iter().any(|life| life.born.is_none() && life.ended.is_some());
+    if is_cut && ends.len() < 2 {
+        ends = vec![until];
+    }
+    let mut grouping = Grouping::new(timeline.snapshot());
+    let (net, held) = by_holder(timeline, &mut grouping, &ends, until);
     let warm_up = if is_cut { 0 } else { WARM_UP };
     let mut growth = Growth::default();
     for (&holder, net) in &net {
@@ -130,7 +135,8 @@ fn steady(net: &[i64], held: Bytes, is_cut: bool) -> Option<Bytes> {
     let mostly = grew as f64 >= GROWING_PART * net.len() as f64;
     let long = net.len() >= STEPS_MIN;
     // Too few steps to see it grow; but it holds as much as many steps add.
-    let piled_up = is_cut && held >= per_step * PILED_UP;
+    let steps_held = held.get() / per_step.get();
+    let piled_up = is_cut && (PILED_UP..=PILED_UP_MAX).contains(&steps_held);
     (mostly && (long || piled_up)).then_some(per_step)
 }
 
