@@ -115,7 +115,8 @@ const WORDS: [(&str, Fault); 26] = [
 ];
 
 pub(super) fn read(hit: &Hit<'_>) -> Option<Found> {
-    let (words, what) = WORDS.iter().find(|(words, _)| hit.after().starts_with(words.as_bytes()))?;
+    let (words, what) =
+        WORDS.iter().find(|(words, _)| hit.after().starts_with(words.as_bytes()))?;
     let end = hit.before().len() + words.len();
     Some(Found::new(Kind::NotMemory { what: *what }, Origin::Driver, "not memory", end))
 }

@@ -62,7 +62,8 @@ pub(super) fn frames(window: &[u8], line: usize, found: usize, source: Source) -
         frames.len() < FRAMES
     };
     if escaped {
-        let mut end = own.len();
+        // The last piece is the message's own line.
+        let mut end = memmem::rfind(own, b"\\n").unwrap_or(0);
         while let Some(start) = memmem::rfind(&own[..end], b"\\n") {
             if !visit(&own[start + 2..end]) {
                 break;
@@ -130,7 +131,9 @@ pub(super) fn phase(frames: &[Place]) -> Option<Phase> {
         return Some(Phase::Backward);
     }
     if any(|frame, code| {
-        frame.file.contains("/optim/") || code.contains("optimizer.step(") || code.contains("opt.step(")
+        frame.file.contains("/optim/")
+            || code.contains("optimizer.step(")
+            || code.contains("opt.step(")
     }) {
         return Some(Phase::Optimizer);
     }
@@ -138,7 +141,9 @@ pub(super) fn phase(frames: &[Place]) -> Option<Phase> {
         return Some(Phase::Forward);
     }
     let loads = |_: &Place, code: &str| {
-        [".to(", ".cuda(", "from_pretrained(", "load_state_dict("].iter().any(|call| code.contains(call))
+        [".to(", ".cuda(", "from_pretrained(", "load_state_dict("]
+            .iter()
+            .any(|call| code.contains(call))
     };
     any(loads).then_some(Phase::Load)
 }
