@@ -232,9 +232,10 @@ pub fn firsts(messages: &[Message]) -> Vec<&Message> {
 struct Hit<'a> {
     window: &'a [u8],
     found: usize,
-    /// The text without white space, and where the find is in it.
+    /// The text without white space, where the find is in it, and where its line ends.
     text: &'a [u8],
     at: usize,
+    line_end: usize,
     source: lines::Source,
 }
 
@@ -249,6 +250,11 @@ impl<'a> Hit<'a> {
 
     fn cursor(&self) -> Cursor<'a> {
         Cursor::new(self.text, self.at)
+    }
+
+    /// What follows on the same line.
+    fn line(&self) -> Cursor<'a> {
+        Cursor::new(&self.text[..self.line_end], self.at)
     }
 
     /// What follows `words` in the lines just before, without white space, if this source said it.
@@ -285,7 +291,14 @@ impl Found {
 fn at(window: &[u8], found: usize) -> Option<(Message, Vec<(usize, usize)>)> {
     let gathered = Gathered::new(window, found);
     let (line, prefix) = (gathered.line, &gathered.prefix);
-    let hit = Hit { window, found, text: &gathered.text, at: gathered.at, source: prefix.source };
+    let hit = Hit {
+        window,
+        found,
+        text: &gathered.text,
+        at: gathered.at,
+        line_end: gathered.line_end(),
+        source: prefix.source,
+    };
     let families = [others::read, pytorch::read, host::read, fault::read, driver::read];
     let Found { mut kind, mut origin, wording, truncated, facts, end } =
         families.iter().find_map(|family| family(&hit))?;
@@ -331,18 +344,16 @@ fn number_behind(text: &[u8], word: &str) -> Option<u64> {
 
 /// A rank that is named in the line, or in the lines above where a launcher lists its dead.
 fn rank(window: &[u8], line: usize, found: usize, kind: Kind) -> Option<u32> {
-    let killed = kind == Kind::Host { cause: HostCause::Signal9 };
-    let start = if killed {
-        let listed = &window[found.saturating_sub(80)..found];
-        if let Some(rank) = number_behind(listed, " rank     ") {
-            return rank.try_into().ok();
-        }
-        line
-    } else {
-        line
-    };
-    let near = &window[start.max(found.saturating_sub(256))..found];
-    number_behind(near, "rank").or_else(|| number_behind(near, "Rank"))?.try_into().ok()
+    let near = &window[line.max(found.saturating_sub(4 << 10))..found];
+    let mut rank = number_behind(near, "rank").or_else(|| number_behind(near, "Rank"));
+    if kind == (Kind::Host { cause: HostCause::Signal9 }) {
+        let above = &window[found.saturating_sub(80)..found];
+        let behind = &window[found..lines::line_end(window, found)];
+        rank = rank
+            .or_else(|| number_behind(above, " rank     "))
+            .or_else(|| number_behind(behind, "local_rank"));
+    }
+    rank?.try_into().ok()
 }
 
 /// The step that was told last: `step 120`, `Step: 120`, or a progress bar's `| 120/1000 [`.

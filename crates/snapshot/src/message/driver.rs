@@ -93,7 +93,7 @@ fn sentence(hit: &Hit<'_>) -> Option<Found> {
     let mut text = hit.cursor();
     if text.eat("out_of_memory:") {
         let is_rmm = hit.before().ends_with(b"bad_alloc:");
-        return is_rmm.then(|| rmm(text)).flatten();
+        return is_rmm.then(|| rmm(hit.line())).flatten();
     }
     (text.eat("outofmemory") || text.eat("OutofMemory")).then_some(())?;
     let before = hit.before();
@@ -139,6 +139,7 @@ fn hint(text: &mut Cursor<'_>, found: &mut Found) {
 
 /// `std::bad_alloc: out_of_memory: …`; where the pool is full it says how much was asked.
 fn rmm(mut text: Cursor<'_>) -> Option<Found> {
+    text.eat("out_of_memory:");
     let is_device = text.eat("CUDAerrorat:") || text.eat("RMMfailureat:");
     is_device.then_some(())?;
     let mut found = Found::new(Kind::Driver, Origin::Rmm, "RMM", text.at());
@@ -148,8 +149,8 @@ fn rmm(mut text: Cursor<'_>) -> Option<Found> {
     {
         (found.kind, found.facts.requested) = (Kind::Device, requested);
         text = ahead;
-    } else if !text.skip_to("cudaErrorMemoryAllocationoutofmemory", 400) {
-        text.skip_to(":", 400);
+    } else {
+        text.skip_to("cudaErrorMemoryAllocationoutofmemory", 400);
     }
     found.end = text.at();
     Some(found)

@@ -61,6 +61,10 @@ fn killed(hit: &Hit<'_>) -> Option<Found> {
         ("cgroupout-of-memoryhandler", Origin::Launcher, "Slurm, cgroup out-of-memory handler"),
     ] {
         if text.eat(words) {
+            let mut line = hit.line();
+            if line.skip_to("cgroupout-of-memoryhandler", 200) {
+                text = line; // the same event, told on
+            }
             return Some(host(cause, origin, wording, text.at()));
         }
     }
@@ -68,8 +72,12 @@ fn killed(hit: &Hit<'_>) -> Option<Found> {
     let words = ["exitcode:-9", "Signal9(SIGKILL)", "<Signals.SIGKILL:9>", "exitcode137"];
     let origin = Origin::Launcher;
     if words.iter().any(|words| text.eat(words)) {
-        // torchrun tells the same death twice, three lines apart.
-        text.skip_to("Signal9(SIGKILL)receivedbyPID", 160);
+        // torchrun tells the same death again, two lines on.
+        if text.eat("(pid:") && text.small().is_some() {
+            for words in [")", "(SIGKILL)", "error_file:<N/A>", "traceback:", "Signal9(SIGKILL)"] {
+                text.eat(words);
+            }
+        }
         return Some(host(cause, origin, "killed by SIGKILL", text.at()));
     }
     let is_worker = text.eat("iskilledbysignal:Killed");
@@ -87,7 +95,10 @@ fn shared(hit: &Hit<'_>) -> Option<Found> {
         || text.eat("iskilledbysignal:Buserror")
         || near.ends_with(b"/dev/shm:") && text.eat("Nospaceleftondevice");
     says.then(|| {
-        text.skip_to("raiseyoursharedmemorylimit", 160);
+        let mut line = hit.line();
+        if line.skip_to("outofsharedmemory", 200) {
+            text = line; // told on
+        }
         Found::new(Kind::SharedMemory, Origin::System, "/dev/shm", text.at())
     })
 }

@@ -179,7 +179,7 @@ impl Gathered {
             end = line_end(window, start);
             let next = Prefix::of(&window[start..end]);
             ours = next.source == prefix.source || ours && next.source == Source::default();
-            if !ours {
+            if !ours || start == end {
                 continue;
             }
             let content = start + next.len;
@@ -191,8 +191,17 @@ impl Gathered {
             all.push(window, content, end.min(content + WIDE));
             (lines, width) = (lines + 1, end - start);
         }
+        if all.text.last().is_some_and(u8::is_ascii_digit) && end < window.len() {
+            all.text.push(b'\n'); // a number that is whole
+            all.origin.push(end);
+        }
         all.prefix = prefix;
         all
+    }
+
+    /// Where the line of the find ends in `text`.
+    pub(super) fn line_end(&self) -> usize {
+        self.starts.first().copied().unwrap_or(self.text.len())
     }
 
     fn push(&mut self, window: &[u8], start: usize, end: usize) {

@@ -1,8 +1,8 @@
 //! Other frameworks' messages that name a size: XLA, `TensorFlow`, ONNX Runtime, Burn.
 
-use freeboard_units::{Bytes, DeviceId};
+use freeboard_units::DeviceId;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, plausible};
 use super::{Found, Hit, HostCause, Kind, Origin};
 
 pub(super) fn read(hit: &Hit<'_>) -> Option<Found> {
@@ -47,14 +47,13 @@ fn xla(hit: &Hit<'_>) -> Option<Found> {
 /// `OOM when allocating tensor with shape[32,1024] and type float on …/device:GPU:0 by allocator`,
 /// and the allocator's own `ran out of memory trying to allocate 2.00GiB`.
 fn tensor(hit: &Hit<'_>) -> Option<Found> {
-    let mut text = hit.cursor();
+    let mut text = hit.line();
     if text.eat("outofmemorytryingtoallocate") {
         let mut found = sized(Origin::TensorFlow, "TensorFlow, allocator ran out", text);
         let start = memchr::memmem::rfind(hit.before(), b"(GPU_");
         let number = start.map(|start| Cursor::new(hit.before(), start + 5));
         found.facts.device = number.and_then(|mut text| text.small()).map(DeviceId::new);
-        let rest = &hit.text[found.end..hit.text.len().min(found.end + 400)];
-        let is_failure = memchr::memmem::find(rest, b"notafailure").is_none();
+        let is_failure = !hit.line().skip_to("notafailure", 400);
         return is_failure.then_some(found);
     }
     text.eat("OOMwhenallocatingtensorwithshape[").then_some(())?;
@@ -83,7 +82,7 @@ fn tensor(hit: &Hit<'_>) -> Option<Found> {
         ];
         let size = size.into_iter().find(|(name, _)| text.eat(name));
         found.facts.requested =
-            size.zip(count).and_then(|((_, size), count)| count.checked_mul(size)).map(Bytes::new);
+            size.zip(count).and_then(|((_, size), count)| plausible(count.checked_mul(size)?));
         if text.skip_to("device:", 80) {
             if text.eat("GPU:") {
                 found.facts.device = text.small().map(DeviceId::new);
@@ -102,7 +101,7 @@ fn arena(hit: &Hit<'_>) -> Option<Found> {
     let mut text = hit.cursor();
     text.eat("Failedtoallocatememoryforrequestedbufferofsize").then_some(())?;
     let mut found = Found::new(Kind::Device, Origin::OnnxRuntime, "ONNX Runtime", text.at());
-    found.facts.requested = text.number().map(Bytes::new);
+    found.facts.requested = text.number().and_then(plausible);
     found.truncated = found.facts.requested.is_none() && text.rest().is_empty();
     found.end = text.at();
     Some(found)
@@ -113,7 +112,7 @@ fn cubecl(hit: &Hit<'_>) -> Option<Found> {
     let mut text = hit.cursor();
     text.eat("Nopoolhandlesallocationofsize").then_some(())?;
     let mut found = Found::new(Kind::Device, Origin::Burn, "CubeCL, no pool", text.at());
-    found.facts.requested = text.number().map(Bytes::new);
+    found.facts.requested = text.number().and_then(plausible);
     found.end = text.at();
     Some(found)
 }

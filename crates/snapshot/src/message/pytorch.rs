@@ -1,8 +1,8 @@
 //! `PyTorch`'s own messages, of every version, and this library's, which follows them.
 
-use freeboard_units::{Bytes, DeviceId};
+use freeboard_units::{Bytes, DeviceId, StreamId};
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, sum};
 use super::{Found, Hit, Kind, Origin};
 use crate::facts::{Facts, ProcessUse};
 
@@ -24,7 +24,7 @@ pub(super) fn read(hit: &Hit<'_>) -> Option<Found> {
     if text.eat("OutOfMemoryError:") {
         let is_cut = !text.rest().is_empty() && b"CUDAoutofmemor".starts_with(text.rest());
         let end = hit.after().len() + hit.before().len();
-        return is_cut.then(|| Found { truncated: true, end, ..bare(text) });
+        return is_cut.then(|| Found { truncated: true, end, ..bare(&text) });
     }
     let is_whole = text.eat("outofmemory") || text.eat("Outofmemory");
     let is_named = BACKENDS.iter().any(|name| hit.before().ends_with(name.as_bytes()));
@@ -33,7 +33,7 @@ pub(super) fn read(hit: &Hit<'_>) -> Option<Found> {
         if text.eat("Allocationwaspreemptivelyrejected") {
             return Some(refused(hit, text));
         }
-        return (is_whole && is_named).then(|| bare(text));
+        return (is_whole && is_named).then(|| bare(&text));
     }
     if text.eat("morethan1EBmemory.") {
         return Some(Found::new(Kind::Device, Origin::PyTorch, "more than 1 EB", text.at()));
@@ -41,7 +41,7 @@ pub(super) fn read(hit: &Hit<'_>) -> Option<Found> {
     let Some(requested) = text.size() else {
         // Other libraries may say the same words; a message that ends here was cut off.
         let is_cut = is_named || text.rest().is_empty();
-        return is_cut.then(|| Found { truncated: true, ..bare(text) });
+        return is_cut.then(|| Found { truncated: true, ..bare(&text) });
     };
     let mut found = Found::new(Kind::Device, Origin::PyTorch, "PyTorch", text.at());
     found.facts.requested = requested;
@@ -55,7 +55,7 @@ pub(super) fn read(hit: &Hit<'_>) -> Option<Found> {
 }
 
 /// No more than "CUDA out of memory".
-fn bare(text: Cursor<'_>) -> Found {
+fn bare(text: &Cursor<'_>) -> Found {
     Found::new(Kind::Driver, Origin::PyTorch, "CUDA out of memory, without numbers", text.at())
 }
 
@@ -72,6 +72,8 @@ fn old(text: &mut Cursor<'_>, found: &mut Found) {
             facts.total = size;
         } else if text.eat("alreadyallocated;") {
             facts.allocated = size;
+        } else if text.eat("currentactive;") {
+            facts.pending = size.zip(facts.allocated).map(|(all, own)| all.saturating_sub(own));
         } else if text.eat("free;") {
             facts.free = size;
         } else if text.eat("allowed;") {
@@ -183,7 +185,7 @@ fn breakdown(text: &mut Cursor<'_>, found: &mut Found) {
     }
     text.eat("and");
     let Some(rest) = text.size() else { return };
-    facts.reserved = rest.and_then(|rest| rest.checked_add(shown));
+    facts.reserved = rest.and_then(|rest| sum(rest, shown));
     found.truncated = !text.eat("isreservedbyPyTorchbutunallocated.");
     if EXPANDABLE.iter().any(|advice| text.eat(advice)) {
         facts.expandable = Some(true);
@@ -205,7 +207,7 @@ fn ours(text: &mut Cursor<'_>, found: &mut Found) {
     facts.allocated = Some(allocated);
     *text = ahead;
     let Some(rest) = text.size() else { return };
-    facts.reserved = rest.and_then(|rest| rest.checked_add(allocated));
+    facts.reserved = rest.and_then(|rest| sum(rest, allocated));
     if !text.eat("isreservedbutunallocated") {
         return;
     }
@@ -214,16 +216,23 @@ fn ours(text: &mut Cursor<'_>, found: &mut Found) {
         facts.pending = pending;
         text.skip_to(")", 64);
     }
-    if !text.eat(";thelargestfreeblockfor") || !text.skip_to("has", 64) {
+    if !text.eat(";thelargestfreeblockforstream") {
         return;
     }
-    let Some(largest) = text.size() else { return };
-    facts.largest_own = largest;
+    facts.stream = text.number().map(StreamId::new);
+    let Some(largest) = text.eat("has").then(|| text.size()).flatten() else { return };
     found.truncated = !text.eat(".");
     if text.eat("Therequestwasrefusedbeforethedevicewasasked") {
         facts.refused_early = true;
         found.kind = Kind::RefusedEarly;
+    } else if text.eat("Enoughisfree,butnotinonepiece:thisisfragmentation.") {
+        facts.expandable = Some(false);
+    } else if text.eat("Enoughisfree,butnotinonepiece,andliveblocksholdthepages") {
+        facts.expandable = Some(true);
     }
+    // Where memory is stitched, the block may be another stream's.
+    let is_stitched = text.clone().skip_to("arefreeinwholehandles", 400);
+    facts.largest_own = largest.filter(|_| !is_stitched && !found.truncated);
 }
 
 /// In a container the process does not know its own number and is listed with the others: where
@@ -319,7 +328,7 @@ fn metal(hit: &Hit<'_>) -> Found {
     facts.reserved = text.size().flatten();
     if text.eat(",otherallocations:") {
         let rest = text.size().flatten();
-        facts.process = facts.reserved.zip(rest).and_then(|(own, rest)| own.checked_add(rest));
+        facts.process = facts.reserved.zip(rest).and_then(|(own, rest)| sum(own, rest));
     }
     if text.eat(",maxallowed:") {
         facts.limit = text.size().flatten();

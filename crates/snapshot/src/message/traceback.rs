@@ -62,7 +62,8 @@ pub(super) fn frames(window: &[u8], line: usize, found: usize, source: Source) -
         frames.len() < FRAMES
     };
     if escaped {
-        let mut end = own.len();
+        // The last piece is the message's own line.
+        let mut end = memmem::rfind(own, b"\\n").unwrap_or(0);
         while let Some(start) = memmem::rfind(&own[..end], b"\\n") {
             if !visit(&own[start + 2..end]) {
                 break;
