@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use freeboard_allocator::{Borrowed, CachingAllocator, Config, Error, Planning, Stats, Stitching};
+use freeboard_allocator::{
+    Borrowed, CachingAllocator, Config, Error, HistoryOptions, Planning, Stats, Stitching,
+};
 use freeboard_device_sim::{SimConfig, SimDevice};
+use freeboard_snapshot::Snapshot;
 use freeboard_units::{Bytes, StreamId};
 use serde::Serialize;
 
@@ -26,13 +29,16 @@ pub struct RunOptions {
     pub keep_going: bool,
     /// How many points of the course of memory over time to keep; 0 for none.
     pub samples: usize,
+    /// Whether a snapshot with the whole history is taken when the trace first runs out of memory.
+    pub snapshot: bool,
 }
 
 impl RunOptions {
     /// A run under `config` on a device of `capacity`.
     #[must_use]
     pub const fn new(config: Config, capacity: Bytes) -> Self {
-        Self { config, capacity, fraction: None, event_lag: 0, keep_going: false, samples: 0 }
+        let (fraction, keep_going, snapshot) = (None, false, false);
+        Self { config, capacity, fraction, event_lag: 0, keep_going, samples: 0, snapshot }
     }
 
     /// With a limit set after the allocator was made.
@@ -53,6 +59,13 @@ impl RunOptions {
     #[must_use]
     pub const fn keep_going(mut self, keep_going: bool) -> Self {
         self.keep_going = keep_going;
+        self
+    }
+
+    /// Taking a snapshot when the trace first runs out of memory.
+    #[must_use]
+    pub const fn snapshot(mut self, snapshot: bool) -> Self {
+        self.snapshot = snapshot;
         self
     }
 
@@ -109,6 +122,9 @@ pub struct Run {
     /// The course of memory over time, if asked for.
     #[serde(skip)]
     pub samples: Vec<Sample>,
+    /// Memory and its whole history when it first ran out, if asked for.
+    #[serde(skip)]
+    pub snapshot: Option<Box<Snapshot>>,
 }
 
 /// A request that ran out of memory.
@@ -178,6 +194,12 @@ pub fn run(trace: &Trace, options: &RunOptions) -> Result<Run, RunError> {
             .set_memory_fraction(fraction)
             .map_err(|error| RunError::Allocator { line: 0, error: error.into() })?;
     }
+    if options.snapshot {
+        // Each operation makes a handful of events at the most, but for segments, which are few.
+        let events = trace.ops.len().saturating_mul(4).max(10_000);
+        allocator.record_history(HistoryOptions::default().with_events(events));
+    }
+    let mut failure = None;
     let mut replay = Replay {
         allocator: &allocator,
         held: std::iter::repeat_with(|| None).take(trace.slots as usize).collect(),
@@ -186,15 +208,21 @@ pub fn run(trace: &Trace, options: &RunOptions) -> Result<Run, RunError> {
         samples: Vec::new(),
     };
     let every = trace.ops.len().div_ceil(options.samples.max(1)).max(1);
-    let mut marks = trace.steps.iter().map(|step| step.op_index).peekable();
+    let mut marks = trace.steps.iter().peekable();
     for (index, op) in trace.ops.iter().enumerate() {
-        while marks.next_if(|&mark| mark <= index).is_some() {
+        while let Some(mark) = marks.next_if(|mark| mark.op_index <= index) {
             allocator.step();
+            if options.snapshot {
+                allocator.annotate(format!("step {}", mark.text));
+            }
         }
         match replay.step(op.kind) {
             Ok(()) => {}
             Err(Error::OutOfMemory(report)) => {
                 replay.oom_events += 1;
+                if options.snapshot && failure.is_none() {
+                    failure = Some(Box::new(allocator.snapshot()));
+                }
                 if replay.ooms.len() < OOMS_KEPT {
                     let (size, message) = (report.requested, report.to_string());
                     replay.ooms.push(Oom { line: op.line, size, message });
@@ -217,7 +245,7 @@ pub fn run(trace: &Trace, options: &RunOptions) -> Result<Run, RunError> {
         ..summarize(&allocator.stats(), &device)
     };
     drop(held);
-    Ok(Run { survived: oom_events == 0, oom_events, ooms, samples, ..result })
+    Ok(Run { survived: oom_events == 0, oom_events, ooms, samples, snapshot: failure, ..result })
 }
 
 /// Time on a simulated device is what its cost model says, not what the simulation took.
@@ -249,6 +277,7 @@ fn summarize(stats: &Stats, device: &SimDevice) -> Run {
         planning: Planning::default(),
         calls: device.calls(),
         samples: Vec::new(),
+        snapshot: None,
     }
 }
 

@@ -27,6 +27,7 @@ use freeboard_units::{Bytes, DeviceId};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, Growth, Holder, Phase};
+use crate::message::Message;
 
 pub use cause::Cause;
 
@@ -159,6 +160,24 @@ pub enum LeverKind {
 }
 
 impl Diagnosis {
+    /// The diagnosis of one message of a log.
+    #[must_use]
+    pub fn of_message(message: &Message) -> Self {
+        let mut diagnosis = Self::of(&Facts::of_message(message));
+        if message.facts.requested.is_none() {
+            // What the words mean says more than numbers that are not there.
+            diagnosis.summary = format!("{} {}", diagnosis.summary, message.kind.advice());
+        }
+        diagnosis.evidence.extend(message.place.as_ref().map(|place| {
+            let code = place.code.as_deref().unwrap_or(&place.function);
+            let text = format!("{}:{}: {code}", place.file, place.line);
+            Evidence { what: "raised at".to_owned(), bytes: None, text }
+        }));
+        let line = format!("line {} ({})", message.line, message.wording);
+        diagnosis.evidence.push(Evidence { what: "read from".to_owned(), bytes: None, text: line });
+        diagnosis
+    }
+
     /// The diagnosis of these facts.
     #[must_use]
     pub fn of(facts: &Facts) -> Self {

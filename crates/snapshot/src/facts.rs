@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::Cause;
 
+mod merge;
 mod of_snapshot;
 mod sums;
 
@@ -77,6 +78,8 @@ pub struct Facts {
     /// Whether all of this was measured at the moment of failure, as in a snapshot, so that what
     /// the numbers leave unexplained must be a limit that was not told.
     pub says_all: bool,
+    /// Whether it is our allocator that ran out, and not `PyTorch`'s.
+    pub by_freeboard: bool,
     /// Whether no failed request was recorded, and one is taken to have failed at this moment.
     pub assumes_failure: bool,
     /// What it was, where the source itself says that it was not the device's memory.

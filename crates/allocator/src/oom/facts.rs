@@ -43,6 +43,7 @@ impl OutOfMemory {
         facts.expandable = Some(self.expandable);
         facts.settings = Some(self.settings.clone());
         facts.holders.clone_from(&self.holders);
+        (facts.by_freeboard, facts.says_all) = (true, true);
         facts
     }
 }

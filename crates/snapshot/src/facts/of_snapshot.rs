@@ -32,6 +32,7 @@ impl Facts {
             facts.late = Some(late(before));
             facts.phase = Some(phase(before, &timeline));
         }
+        facts.by_freeboard = !snapshot.devices.is_empty();
         facts.settings = settings(snapshot);
         facts.expandable = match snapshot.setting("expandable_segments") {
             Some(&Setting::Flag(on)) => Some(on),
