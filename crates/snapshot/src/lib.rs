@@ -12,9 +12,9 @@ pub mod history;
 pub mod holders;
 pub mod model;
 pub mod names;
+pub mod pickle;
 pub mod summary;
 pub mod timeline;
-pub mod pickle;
 
 pub use facts::{Facts, Holder, ProcessUse};
 pub use history::{Action, Event, History};
