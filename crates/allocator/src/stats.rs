@@ -7,6 +7,8 @@
 use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod pytorch;
+
 /// One counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {

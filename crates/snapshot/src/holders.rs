@@ -68,7 +68,7 @@ impl<'a> Grouping<'a> {
                 let file = short_path(names.get(frame.file));
                 format!("{file}:{} {}", frame.line, names.get(frame.function))
             }
-            Key::Unknown => "unknown (no stack was recorded)".to_owned(),
+            Key::Unknown => "no stack (autograd's own threads have none)".to_owned(),
         }
     }
 
@@ -176,7 +176,10 @@ mod tests {
         ]);
         let told: Vec<_> = groups.iter().map(|group| (group.name.as_str(), group.blocks)).collect();
         let line = "project/train.py:42 main";
-        assert_eq!(told, [("cache", 1), (line, 2), ("unknown (no stack was recorded)", 1)]);
+        assert_eq!(
+            told,
+            [("cache", 1), (line, 2), ("no stack (autograd's own threads have none)", 1)]
+        );
         assert_eq!(groups[1].bytes, Bytes::mib(2));
     }
 }

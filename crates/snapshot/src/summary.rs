@@ -99,6 +99,8 @@ pub struct Peak {
     /// Bytes in blocks handed out or pending; of blocks that are gone only what was asked for is
     /// known, rounded up to 512 bytes.
     pub active: Bytes,
+    /// Those of them that were pending: given back, but still used by another stream.
+    pub pending: Bytes,
     /// Bytes held from the device then.
     pub reserved: Bytes,
     /// Who held memory then, the largest first.
@@ -180,6 +182,7 @@ fn peak(timeline: &Timeline<'_>, grouping: &mut Grouping<'_>) -> Peak {
         time_us,
         before_end_us: last.zip(time_us).map(|(last, time)| last.saturating_sub(time)),
         active: totals.active(),
+        pending: totals.pending,
         reserved: totals.reserved,
         holders: grouping.at(timeline, event),
     }

@@ -105,12 +105,16 @@ impl Kind {
     /// A number, in the unit that suits another: that of the row's total.
     fn cell(self, number: i64, total: i64) -> String {
         let (step, most, units) = match self {
-            Self::Size => (1024, 768 * 1024, SIZES.len()),
-            Self::Count => (1000, 750 * 1000, COUNTS.len()),
+            Self::Size => (1024_u16, 768.0 * 1024.0, SIZES.len()),
+            Self::Count => (1000, 750.0 * 1000.0, COUNTS.len()),
         };
+        // Floats choose the unit, as PyTorch does it: that shows just below 768 PiB.
+        #[expect(clippy::cast_precision_loss, reason = "so it is in what is imitated")]
+        let mut scaled = total as f64;
         let (mut unit, mut divisor) = (0, 1_i64);
-        while unit + 1 < units && total / divisor >= most {
-            (unit, divisor) = (unit + 1, divisor * step);
+        while unit + 1 < units && scaled >= most {
+            (unit, divisor) = (unit + 1, divisor * i64::from(step));
+            scaled /= f64::from(step);
         }
         let number = number.div_euclid(divisor);
         match self {

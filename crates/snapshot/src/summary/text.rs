@@ -35,33 +35,43 @@ impl Display for Summary {
 impl Summary {
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { device, reserved, allocated, .. } = self;
-        write!(f, "{device}: {reserved} reserved, {allocated} in use")?;
-        write!(f, " ({})", share(*allocated, *reserved))?;
-        let facts = [("has", self.total), ("free", self.free), ("limit", self.limit)];
-        for (word, bytes) in facts.into_iter().filter_map(|(word, bytes)| Some((word, bytes?))) {
-            write!(f, ", {word} {bytes}")?;
+        let part = share(*allocated, *reserved);
+        writeln!(
+            f,
+            "{device}: {} reserved, {} in use ({part})",
+            size(*reserved),
+            size(*allocated)
+        )?;
+        let facts =
+            [("the device has", self.total), ("free there", self.free), ("limit", self.limit)];
+        let facts = facts.into_iter().filter_map(|(word, bytes)| Some((word, bytes?)));
+        let facts: Vec<String> =
+            facts.map(|(word, bytes)| format!("{word}: {}", size(bytes))).collect();
+        if !facts.is_empty() {
+            writeln!(f, "{}", facts.join(", "))?;
         }
-        writeln!(f)?;
         if let Some(failed) = &self.out_of_memory {
-            writeln!(
-                f,
-                "out of memory: {} wanted on {}, {} free on the device (event {})",
-                failed.requested, failed.stream, failed.free, failed.event
-            )?;
+            let (wanted, free) = (size(failed.requested), size(failed.free));
+            let (stream, event) = (failed.stream, failed.event);
+            write!(f, "out of memory: {wanted} wanted on {stream}, {free} free on the device")?;
+            writeln!(f, " (event {event})")?;
         }
         if let Some(peak) = &self.peak {
-            write!(f, "peak: {} in use, {} reserved, ", peak.active, peak.reserved)?;
-            match peak.event {
-                Some(event) => write!(f, "after event {event} of {}", self.events)?,
-                None => write!(f, "before the first of {} events", self.events)?,
-            }
+            write!(f, "peak: {} in use, {} reserved", size(peak.active), size(peak.reserved))?;
             if let Some(us) = peak.before_end_us {
                 write!(f, ", {} before the end", duration(us))?;
             }
-            writeln!(f)?;
+            match peak.event {
+                Some(event) => writeln!(f, " (event {event} of {})", self.events)?,
+                None => writeln!(f, ", before the first of {} events", self.events)?,
+            }
+            if !peak.pending.is_zero() {
+                let pending = size(peak.pending);
+                writeln!(f, "      {pending} of it were given back, but used by other streams")?;
+            }
         }
         if let Some(growth) = &self.growth {
-            let bytes = Bytes::new(growth.bytes_per_step.unsigned_abs());
+            let bytes = size(Bytes::new(growth.bytes_per_step.unsigned_abs()));
             let sign = if growth.bytes_per_step < 0 { "-" } else { "+" };
             writeln!(
                 f,
@@ -76,7 +86,7 @@ impl Summary {
         let waste = &self.waste;
         let total = waste.total();
         let part = share(total, self.reserved);
-        writeln!(f, "\nreserved, but not what was asked for: {total} ({part})")?;
+        writeln!(f, "\nreserved, but not what was asked for: {} ({part})", size(total))?;
         let other = format!("free in pieces for other streams than {}", waste.stream.get());
         let mut causes = [
             ("rounding of requests", waste.rounding),
@@ -88,7 +98,7 @@ impl Summary {
         ];
         causes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         for (name, bytes) in causes.into_iter().filter(|(_, bytes)| !bytes.is_zero()) {
-            let (bytes, part) = (bytes.to_string(), share(bytes, self.reserved));
+            let (bytes, part) = (size(bytes), share(bytes, self.reserved));
             writeln!(f, "  {name:<62}{bytes:>13}{part:>9}")?;
         }
         Ok(())
@@ -115,7 +125,7 @@ fn table<T>(
     for part in &parts[..shown] {
         let largest = part.largest.max(part.largest_small);
         let numbers = [part.reserved, part.allocated, part.pending, part.free, largest];
-        let [reserved_text, allocated, pending, free, largest] = numbers.map(|n| n.to_string());
+        let [reserved_text, allocated, pending, free, largest] = numbers.map(size);
         writeln!(
             f,
             "  {:<NAME$}{reserved_text:>12}{:>8}{allocated:>12}{pending:>12}{free:>12}{largest:>14}",
@@ -141,7 +151,7 @@ fn holders(
     writeln!(f, "\n{title:<name$}{:>12}{:>8}{:>12}", "bytes", "", "blocks")?;
     let shown = if all.len() > most { most - 1 } else { all.len() };
     for holder in &all[..shown] {
-        let (bytes, part) = (holder.bytes.to_string(), share(holder.bytes, total));
+        let (bytes, part) = (size(holder.bytes), share(holder.bytes, total));
         let (text, blocks) = (fitted(&holder.name, name - 3), holder.blocks);
         writeln!(f, "  {text:<w$}{bytes:>12}{part:>8}{blocks:>12}", w = name - 2)?;
     }
@@ -154,9 +164,23 @@ fn others(
     bytes: impl Iterator<Item = Bytes>,
 ) -> fmt::Result {
     if count > 0 {
-        writeln!(f, "  and {count} more: {}", bytes.fold(Bytes::ZERO, Bytes::saturating_add))?;
+        writeln!(
+            f,
+            "  and {count} more: {}",
+            size(bytes.fold(Bytes::ZERO, Bytes::saturating_add))
+        )?;
     }
     Ok(())
+}
+
+/// A size in at most eleven columns.
+fn size(bytes: Bytes) -> String {
+    let tib = bytes.as_f64() / Bytes::gib(1024).as_f64();
+    match tib {
+        ..10.0 => bytes.to_string(),
+        ..10_000.0 => format!("{tib:.2} TiB"),
+        _ => format!("{:.1e} B", bytes.as_f64()),
+    }
 }
 
 fn share(part: Bytes, whole: Bytes) -> String {
