@@ -7,6 +7,7 @@
 
 mod compare;
 mod devices;
+mod diagnose;
 mod failure;
 mod least;
 mod options;
@@ -42,6 +43,7 @@ enum Verb {
     Pack(pack::Arguments),
     Workload(workload::Arguments),
     Devices(devices::Arguments),
+    Diagnose(diagnose::Arguments),
 }
 
 /// Whether the trace survived.
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Pack(arguments) => pack::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
+        Verb::Diagnose(arguments) => diagnose::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Survived) => ExitCode::SUCCESS,

@@ -22,6 +22,11 @@ impl Progress {
         Self::show(spinner, "{spinner} {msg} {elapsed}")
     }
 
+    /// Says what is being done now.
+    pub(crate) fn say(&self, what: impl Into<String>) {
+        self.0.set_message(what.into());
+    }
+
     fn show(bar: ProgressBar, template: &str) -> Self {
         // The templates are those above; a wrong one would only look plain.
         if let Ok(style) = ProgressStyle::with_template(template) {

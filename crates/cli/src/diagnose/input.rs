@@ -1,0 +1,188 @@
+//! What there is to read: snapshots, logs, traces, folders; the content tells which.
+
+use std::io::{BufRead, Read};
+use std::path::Path;
+
+use freeboard_allocator::Config;
+use freeboard_replay::files::{self, Opened};
+use freeboard_replay::{RunOptions, Trace};
+use freeboard_snapshot::message::{self, Message};
+use freeboard_snapshot::{Snapshot, pickle};
+use freeboard_units::{Bytes, DeviceId};
+
+use super::Arguments;
+use super::case::Case;
+use crate::failure::Failure;
+
+/// More text than a snapshot in JSON or a trace takes.
+const TEXT_BYTES_MAX: u64 = 4 << 30;
+
+/// Reads one path: its snapshots become cases, its messages are told.
+pub(super) fn read(
+    path: &Path,
+    arguments: &Arguments,
+    cases: &mut Vec<Case>,
+    messages: &mut Vec<(String, Message)>,
+) -> Result<(), Failure> {
+    if path.is_dir() {
+        return read_folder(path, arguments, cases, messages);
+    }
+    let mut file = files::open(path).map_err(|error| {
+        Failure::Usage(format!(
+            "cannot read {}: {error}; check that the path is right",
+            path.display()
+        ))
+    })?;
+    let name = file.name().to_owned();
+    let first = file.fill_buf().map_err(|error| broken(&name, &error))?;
+    if first.is_empty() {
+        return Err(Failure::Usage(format!("{name} is empty; give a snapshot, a log or a trace")));
+    }
+    if first[0] == 0x80 {
+        let read = pickle::read(file, &pickle::ReadOptions::default());
+        let snapshot = read.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+        return add_snapshot(&name, path, &snapshot, arguments, cases);
+    }
+    if first[0] == b'{' {
+        let text = read_all(&name, file)?;
+        if let Ok(snapshot) = serde_json::from_slice::<Snapshot>(&text) {
+            return add_snapshot(&name, path, &snapshot, arguments, cases);
+        }
+        return add_messages(&name, &text[..], messages);
+    }
+    if is_trace(first) {
+        let text = read_all(&name, file)?;
+        return run_trace(&name, &text, arguments, cases);
+    }
+    add_messages(&name, file, messages)
+}
+
+/// A folder: every file in it that is one of these.
+fn read_folder(
+    path: &Path,
+    arguments: &Arguments,
+    cases: &mut Vec<Case>,
+    messages: &mut Vec<(String, Message)>,
+) -> Result<(), Failure> {
+    let name = path.display();
+    let unreadable = |error| Failure::Usage(format!("cannot read {name}: {error}"));
+    let mut files = Vec::new();
+    for entry in path.read_dir().map_err(unreadable)? {
+        files.push(entry.map_err(unreadable)?.path());
+    }
+    files.sort();
+    let wanted = |file: &&std::path::PathBuf| {
+        let name = file.to_string_lossy().to_ascii_lowercase();
+        ["pickle", "pickle.gz", "pickle.zst", "pkl", "log", "txt", "out", "err"]
+            .iter()
+            .any(|end| name.ends_with(&format!(".{end}")))
+    };
+    let before = cases.len() + messages.len();
+    for file in files.iter().filter(wanted).filter(|file| file.is_file()) {
+        read(file, arguments, cases, messages)?;
+    }
+    if cases.len() + messages.len() == before {
+        return Err(Failure::Usage(format!(
+            "{name}: no snapshot (*.pickle) and no log with an error in this folder"
+        )));
+    }
+    Ok(())
+}
+
+fn add_snapshot(
+    name: &str,
+    path: &Path,
+    snapshot: &Snapshot,
+    arguments: &Arguments,
+    cases: &mut Vec<Case>,
+) -> Result<(), Failure> {
+    let devices = snapshot.device_ids();
+    let wanted = |device: &&DeviceId| arguments.device.is_none_or(|number| device.get() == number);
+    let rank = super::rank_of(path);
+    let mut found: Vec<Case> = devices
+        .iter()
+        .filter(wanted)
+        .map(|&device| Case::of_snapshot(name, rank, snapshot, device))
+        .collect();
+    // A process uses several devices now and then, and one of them fails.
+    if found.iter().any(Case::failed) {
+        found.retain(Case::failed);
+    } else {
+        found.truncate(1);
+    }
+    if found.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{name}: nothing was allocated or recorded on this device; dump the snapshot while the \
+             program holds memory, and give --device where it has several"
+        )));
+    }
+    cases.append(&mut found);
+    Ok(())
+}
+
+fn add_messages(
+    name: &str,
+    log: impl BufRead,
+    messages: &mut Vec<(String, Message)>,
+) -> Result<(), Failure> {
+    let found = message::read(log).map_err(|error| broken(name, &error))?;
+    let firsts = message::firsts(&found);
+    if firsts.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{name}: no error about memory, and none that looks like one; give the part of the log \
+             with the message, or a snapshot"
+        )));
+    }
+    messages.extend(firsts.into_iter().map(|message| (name.to_owned(), message.clone())));
+    Ok(())
+}
+
+/// Runs a trace; where it fails there is a case.
+fn run_trace(
+    name: &str,
+    text: &[u8],
+    arguments: &Arguments,
+    cases: &mut Vec<Case>,
+) -> Result<(), Failure> {
+    let trace = Trace::parse(name, text)?;
+    let Some(capacity) = arguments.capacity else {
+        return Err(Failure::Usage(format!(
+            "{name} is a trace: say what device it runs on, as in --capacity 24GiB"
+        )));
+    };
+    let config = Config::pytorch().parse_onto(&arguments.conf)?.config;
+    let options = RunOptions::new(config, capacity.align_down(Bytes::mib(2))).snapshot(true);
+    let run = freeboard_replay::run::run(&trace, &options).map_err(Failure::run(name))?;
+    let Some(mut snapshot) = run.snapshot else {
+        return Err(Failure::Usage(format!(
+            "{name} survives on {capacity}: nothing failed; its peak is {} reserved",
+            run.peak_reserved
+        )));
+    };
+    // The run stands for one of PyTorch's.
+    snapshot.devices.clear();
+    cases.push(Case::of_snapshot(name, None, &snapshot, DeviceId::new(0)));
+    Ok(())
+}
+
+/// Whether text begins like a trace: an operation on the first line that is no comment.
+fn is_trace(first: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(first);
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let Some(line) = lines.find(|line| !line.starts_with('#')) else {
+        return text.trim_start().starts_with('#');
+    };
+    let mut words = line.split_ascii_whitespace();
+    let is_operation = matches!(words.next(), Some("a" | "f" | "r" | "e"));
+    is_operation && words.all(|word| word.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn read_all(name: &str, file: Opened) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    file.take(TEXT_BYTES_MAX).read_to_end(&mut text).map_err(|error| broken(name, &error))?;
+    Ok(text)
+}
+
+fn broken(name: &str, error: &std::io::Error) -> Failure {
+    Failure::Usage(format!("{name}: {error}; fetch the file again, or unpack it by hand"))
+}
