@@ -257,6 +257,16 @@ impl<'a> Hit<'a> {
         Cursor::new(&self.text[..self.line_end], self.at)
     }
 
+    /// The number at `text` that ends its line: digits below are no part of it.
+    fn last_number(&self, text: &mut Cursor<'_>) -> Option<u64> {
+        let own = self.text.get(text.at()..self.line_end).unwrap_or_default();
+        let ends = !own.is_empty() && own.iter().all(u8::is_ascii_digit);
+        if ends && self.line_end < self.text.len() {
+            return Cursor::new(&[own, b"\n"].concat(), 0).number();
+        }
+        text.number()
+    }
+
     /// What follows `words` in the lines just before, without white space, if this source said it.
     fn line_before(&self, words: &str) -> Vec<u8> {
         let start = self.found.saturating_sub(4 << 10);

@@ -101,10 +101,11 @@ fn mark(text: &[u8], source: &mut Source) -> Option<usize> {
         return Some(word + blanks + 1);
     }
     // ray: `(TrainWorker pid=123, ip=10.0.0.2)`.
-    let end = memchr::memchr(b')', &text[..text.len().min(128)])?;
-    let pid = memchr::memmem::find(&text[..end], b" pid=")?;
-    source.pid = digits(&text[pid + 5..]).map(|(pid, _)| pid);
-    text.starts_with(b"(").then_some(end + 1)
+    let inner = text.strip_prefix(b"(")?;
+    let end = memchr::memchr(b')', &inner[..inner.len().min(128)])?;
+    let pid = memchr::memmem::find(&inner[..end], b" pid=")?;
+    source.pid = digits(&inner[pid + 5..]).map(|(pid, _)| pid);
+    Some(end + 2)
 }
 
 /// The length of a time, noting where it stands.
@@ -164,17 +165,20 @@ pub(super) struct Gathered {
 impl Gathered {
     /// The text around the find at `found`, with the lines that go on with it.
     pub(super) fn new(window: &[u8], found: usize) -> Self {
+        let window = &window[..window.len().min(found + AHEAD)];
         let line = line_start(window, found);
-        let prefix = Prefix::of(&window[line..line_end(window, found)]);
+        let mut end = line_end(window, found);
+        let prefix = Prefix::of(&window[line..end]);
         let mut all = Self { line, ..Self::default() };
         let first = (line + prefix.len).min(found).max(found.saturating_sub(BEFORE));
         all.push(window, first, found);
         all.at = all.text.len();
-        let mut end = line_end(window, found);
         all.push(window, found, end.min(found + WIDE));
-        let limit = window.len().min(found + AHEAD);
-        let (mut lines, mut ours, mut width) = (0, true, end - line);
-        while lines < LINES && end + 1 < limit {
+        // Where the last line that was taken begins and ends.
+        let mut last = (line, end);
+        let mut is_whole = end <= found + WIDE;
+        let (mut lines, mut ours) = (0, true);
+        while is_whole && lines < LINES && end + 1 < window.len() {
             let start = end + 1;
             end = line_end(window, start);
             let next = Prefix::of(&window[start..end]);
@@ -183,17 +187,20 @@ impl Gathered {
                 continue;
             }
             let content = start + next.len;
+            let width = last.1 - last.0;
             let breaks = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_digit() || *b == b'.');
             if breaks(all.text.last()) && breaks(window.get(content)) && !WIDTHS.contains(&width) {
                 break; // two numbers, not the halves of one
             }
             all.starts.push(all.text.len());
             all.push(window, content, end.min(content + WIDE));
-            (lines, width) = (lines + 1, end - start);
+            is_whole = end <= content + WIDE;
+            last = (start, end);
+            lines += 1;
         }
-        if all.text.last().is_some_and(u8::is_ascii_digit) && end < window.len() {
+        if is_whole && all.text.last().is_some_and(u8::is_ascii_digit) && last.1 < window.len() {
             all.text.push(b'\n'); // a number that is whole
-            all.origin.push(end);
+            all.origin.push(last.1);
         }
         all.prefix = prefix;
         all
@@ -208,18 +215,18 @@ impl Gathered {
         let mut at = start;
         while at < end {
             let rest = &window[at..end];
-            let step = colour(rest).unwrap_or(match rest {
-                [b'\\', b'n' | b'r' | b't', ..] => 2,
+            let skipped = match rest {
                 [byte, ..] if byte.is_ascii_whitespace() => 1,
+                [b'\\', b'n' | b'r' | b't', ..] => 2,
                 [b'\\', b'"' | b'\'', ..] => 1,
-                _ => {
-                    self.text.push(rest[0]);
-                    self.origin.push(at);
-                    at += 1;
-                    continue;
-                }
-            });
-            at += step;
+                [0x1b | b'\\' | b'#', ..] => colour(rest).unwrap_or(0),
+                _ => 0,
+            };
+            if skipped == 0 {
+                self.text.push(rest[0]);
+                self.origin.push(at);
+            }
+            at += skipped.max(1);
         }
     }
 

@@ -101,7 +101,7 @@ fn arena(hit: &Hit<'_>) -> Option<Found> {
     let mut text = hit.cursor();
     text.eat("Failedtoallocatememoryforrequestedbufferofsize").then_some(())?;
     let mut found = Found::new(Kind::Device, Origin::OnnxRuntime, "ONNX Runtime", text.at());
-    found.facts.requested = text.number().and_then(plausible);
+    found.facts.requested = hit.last_number(&mut text).and_then(plausible);
     found.truncated = found.facts.requested.is_none() && text.rest().is_empty();
     found.end = text.at();
     Some(found)
@@ -112,7 +112,7 @@ fn cubecl(hit: &Hit<'_>) -> Option<Found> {
     let mut text = hit.cursor();
     text.eat("Nopoolhandlesallocationofsize").then_some(())?;
     let mut found = Found::new(Kind::Device, Origin::Burn, "CubeCL, no pool", text.at());
-    found.facts.requested = text.number().and_then(plausible);
+    found.facts.requested = hit.last_number(&mut text).and_then(plausible);
     found.end = text.at();
     Some(found)
 }

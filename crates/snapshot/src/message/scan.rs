@@ -10,7 +10,7 @@ use super::lines::{AHEAD, BACK};
 use super::{Message, at};
 
 /// Words that messages hold; every family's begin with one of these.
-const ANCHORS: [&str; 64] = [
+const ANCHORS: [&str; 63] = [
     "out of memory",
     "Out of memory",
     "Out of Memory",
@@ -73,7 +73,6 @@ const ANCHORS: [&str; 64] = [
     "GPU has fallen off the bus",
     "Segmentation fault",
     "Signal 11 (SIGSEGV)",
-    "all CUDA-capable devices",
     "cannot allocate memory",
 ];
 /// The longest of them, in bytes.
@@ -91,7 +90,7 @@ fn anchors() -> &'static AhoCorasick {
 
 /// The messages of a log, in order, read as they are asked for.
 ///
-/// Holds about 600 KiB, however long the log and its lines are. What is not UTF-8 is read as it
+/// Holds less than 2 MiB, however long the log and its lines are. What is not UTF-8 is read as it
 /// stands. After an error of the reader there is nothing more.
 ///
 /// ```

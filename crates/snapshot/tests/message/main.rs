@@ -90,6 +90,20 @@ fn the_first_message_of_each_rank_counts() {
     assert_eq!(firsts[0].phase, Some(Phase::Optimizer));
 }
 
+#[test]
+fn digits_of_the_next_line_are_no_part_of_a_number() {
+    let size = |log: &str| message::find(log)[0].facts.requested.map(freeboard_units::Bytes::get);
+    let pool =
+        "thread 'main' panicked at memory_manage.rs: No pool handles allocation of size 4110";
+    assert_eq!(size(&format!("{pool}\n41792 steps\n")), Some(4110));
+    assert_eq!(size(&format!("{pool}\n")), Some(4110));
+    assert_eq!(size(pool), None, "there may have been more");
+    let short = "CUDA out of memory. Tried to allocate 2\n0.00 MiB. GPU";
+    assert_eq!(size(short), None, "no terminal is that narrow");
+    let long = format!("{pool}{}", "1".repeat(100_000));
+    assert_eq!(size(&long), None);
+}
+
 /// Gives a few bytes at a time.
 struct Drops<'a>(&'a [u8], usize);
 
