@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use freeboard_device::Device;
-use freeboard_snapshot::Holder;
+use freeboard_snapshot::{Diagnosis, Holder};
 use freeboard_units::{Bytes, DeviceId, StreamId};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ use crate::state::State;
 use crate::stats::Class;
 use crate::steady::Planning;
 use crate::stitch::Stitching;
+
+/// What a message says to do; a diagnosis has all of it.
+const LEVERS_SHOWN: usize = 3;
 
 /// The numbers behind an out-of-memory error, taken from the state at that moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,7 +163,11 @@ impl fmt::Display for OutOfMemory {
         // Stitched, a stream may use what lies in any pool.
         let largest = self.stitched.map_or(self.largest_free, |stitched| stitched.longest);
         write!(f, "; the largest free block for {} has {largest}. ", self.stream)?;
-        f.write_str(&self.advice())?;
+        let diagnosis = self.diagnosis();
+        f.write_str(&diagnosis.summary)?;
+        for lever in diagnosis.levers.iter().take(LEVERS_SHOWN) {
+            write!(f, "\n  fix: {lever}")?;
+        }
         if let Some(stitched) = &self.stitched {
             write!(f, "\n  {stitched}")?;
         }
@@ -187,59 +194,10 @@ impl fmt::Display for Place {
 }
 
 impl OutOfMemory {
-    /// The likeliest reason and what to do, in one sentence.
-    fn advice(&self) -> String {
-        if self.refused_early {
-            return "The request was refused before the device was asked, because it would exceed \
-                    the limit."
-                .into();
-        }
-        if self.limit.is_some_and(|limit| self.allocated.saturating_add(self.requested) > limit) {
-            return "The limit is what stops it: raise per_process_memory_fraction.".into();
-        }
-        let device = self.free.unwrap_or(Bytes::ZERO);
-        let all = device.saturating_add(self.cached);
-        if all.saturating_add(self.pending) < self.requested {
-            return format!(
-                "This is exhaustion: even with every free byte in one piece ({all}) the request \
-                 would not fit. Use a smaller batch, checkpointing, or a larger device."
-            );
-        }
-        if all < self.requested {
-            return format!(
-                "{} would be enough, but other streams still use it: free it earlier, let those \
-                 streams finish, or end the graph capture, during which events cannot be waited for.",
-                self.pending
-            );
-        }
-        if let Some(stitched) = &self.stitched {
-            return format!(
-                "Enough is free, but only {} of it in whole handles, and {} in one piece: the rest lies \
-                 between live blocks, below a page each, or is a private pool's.",
-                stitched.whole, stitched.longest
-            );
-        }
-        let own = device.saturating_add(self.cached_for_stream());
-        if own < self.requested {
-            return format!(
-                "Enough is free, but only {own} of it for {}: the rest belongs to other streams or \
-                 private pools. Use fewer streams, or empty the cache.",
-                self.stream
-            );
-        }
-        if self.expandable {
-            return "Enough is free, but not in one piece, and live blocks hold the pages between."
-                .into();
-        }
-        "Enough is free, but not in one piece: this is fragmentation. Try \
-         expandable_segments:True."
-            .into()
-    }
-
-    /// Free bytes that the request's own stream could be served from.
-    fn cached_for_stream(&self) -> Bytes {
-        let own = |place: &&Place| place.pool.is_none() && place.stream == self.stream;
-        self.places.iter().filter(own).map(|place| place.free).sum()
+    /// The cause, with the numbers that show it and what to do, best first.
+    #[must_use]
+    pub fn diagnosis(&self) -> Diagnosis {
+        Diagnosis::of(&self.facts())
     }
 }
 

@@ -18,10 +18,12 @@
 //! assert_eq!(diagnosis.levers[0].gain_bytes, Some(Bytes::gib(3)));
 //! ```
 
+mod advice;
 mod cause;
 mod evidence;
 mod levers;
 mod text;
+mod words;
 
 use freeboard_units::{Bytes, DeviceId};
 use serde::{Deserialize, Serialize};
@@ -193,8 +195,8 @@ impl Diagnosis {
             evidence: evidence::evidence(facts),
             levers: levers::levers(facts, &causes),
             replays: Vec::new(),
-            verify: evidence::verify(facts, cause),
-            prevent: evidence::prevent(facts, cause),
+            verify: advice::verify(facts, cause),
+            prevent: advice::prevent(facts, cause),
             holders: facts.holders.iter().take(3).cloned().collect(),
             growth: facts.growth.clone(),
         }

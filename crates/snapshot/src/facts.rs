@@ -18,6 +18,7 @@ pub use sums::Sums;
 /// A live allocator and a snapshot know nearly all of it; a log message knows a few numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no that a source tells")]
 pub struct Facts {
     /// The device.
     pub device: Option<DeviceId>,

@@ -1,4 +1,4 @@
-//! What shows the cause, how to see that a lever worked, and how to prevent it next time.
+//! What shows the cause: a sentence, and the numbers.
 
 use freeboard_units::Bytes;
 
@@ -159,76 +159,4 @@ pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
 
 fn nonzero(bytes: Bytes) -> Option<Bytes> {
     Some(bytes).filter(|bytes| !bytes.is_zero())
-}
-
-/// How to see that a lever worked.
-pub(super) fn verify(facts: &Facts, cause: Cause) -> Vec<String> {
-    let reserved = "compare torch.cuda.max_memory_reserved() with the device after the run";
-    let own: &[&str] = match cause {
-        Cause::Fragmentation | Cause::Rounding => &[
-            "replay the recorded run under the new setting: freeboard diagnose SNAPSHOT, or \
-             freeboard compare TRACE",
-            "after the run max_memory_reserved() should be close to max_memory_allocated()",
-        ],
-        Cause::Exhaustion => &[
-            "print torch.cuda.max_memory_allocated() after one step of the smaller run: it must lie \
-             below the device's memory less 1 GiB for context and libraries",
-        ],
-        Cause::StrandedByStream | Cause::PrivatePool | Cause::PendingFree => &[
-            "freeboard summary SNAPSHOT shows free memory by stream and pool: the idle ones should be \
-             gone",
-        ],
-        Cause::Limit => &["the message of the next failure, if any, must not say 'allowed'"],
-        Cause::OtherProcess => &["freeboard devices, or nvidia-smi, before the start"],
-        Cause::Growth => &[
-            "log torch.cuda.memory_allocated() at the end of every step: it must be the same after \
-             the third",
-        ],
-        Cause::HostMemory | Cause::NotMemory => &["run again with CUDA_LAUNCH_BLOCKING=1"],
-        Cause::Unknown => &[
-            "record a history (torch.cuda.memory._record_memory_history()), dump a snapshot when it \
-             fails, and give that to freeboard diagnose",
-        ],
-    };
-    let more = matches!(cause, Cause::Fragmentation | Cause::Exhaustion | Cause::Growth);
-    let more = (more && !facts.says_all).then_some(reserved);
-    own.iter().copied().chain(more).map(str::to_owned).collect()
-}
-
-/// How to keep it from happening again.
-pub(super) fn prevent(facts: &Facts, cause: Cause) -> Vec<String> {
-    let mut advice: Vec<&str> = match cause {
-        Cause::Exhaustion => vec![
-            "run the largest batch and the longest sequence first, so that what does not fit fails in \
-             the first minute",
-            "watch the headroom: peak reserved against the device, with 5 % to spare",
-        ],
-        Cause::Fragmentation | Cause::Rounding => vec![
-            "keep expandable segments on in every job whose shapes vary",
-            "watch reserved minus allocated: when it grows over steps, memory is breaking up",
-        ],
-        Cause::StrandedByStream | Cause::PrivatePool | Cause::PendingFree => {
-            vec!["keep a fixed set of streams and pools, made once at the start"]
-        }
-        Cause::Limit => {
-            vec!["write the limit down where the job is configured, and log it at the start"]
-        }
-        Cause::OtherProcess => vec![
-            "give each job a device of its own (CUDA_VISIBLE_DEVICES, exclusive compute mode)",
-            "check the free memory before loading, and wait or stop when it is short",
-        ],
-        Cause::Growth => {
-            vec!["fail early: check after a few steps that live memory has stopped growing"]
-        }
-        Cause::HostMemory | Cause::NotMemory => Vec::new(),
-        Cause::Unknown => {
-            vec!["record a history in every run that may fail: it costs a few percent"]
-        }
-    };
-    if matches!(facts.phase, Some(Phase::MidRun { .. })) && cause == Cause::Exhaustion {
-        advice.push(
-            "it failed mid-run: a larger input came; bound the sizes, or test with the largest",
-        );
-    }
-    advice.into_iter().map(str::to_owned).collect()
 }

@@ -2,6 +2,7 @@
 
 use freeboard_units::Bytes;
 
+use super::words::Words;
 use super::{Cause, Lever, LeverKind};
 use crate::facts::{Facts, Sums};
 
@@ -39,6 +40,7 @@ fn setting(action: &str, setting: impl Into<String>, gain: Bytes) -> Lever {
 }
 
 fn of_cause(cause: Cause, facts: &Facts, sums: &Sums) -> Vec<Lever> {
+    let words = Words::of(facts);
     let waiting = sums.pending.max(facts.late.unwrap_or_default());
     match cause {
         Cause::Exhaustion => smaller(facts, sums),
@@ -48,34 +50,29 @@ fn of_cause(cause: Cause, facts: &Facts, sums: &Sums) -> Vec<Lever> {
              tensors of fewer different sizes",
             Some(sums.rounding),
         )],
-        Cause::StrandedByStream => vec![
-            lever(
-                "use fewer streams, or the same ones again: free memory serves only the stream it \
-                 was allocated on",
-                Some(sums.free_streams),
-            ),
-            lever(
-                "call torch.cuda.empty_cache() after the work on the other streams is done",
-                Some(sums.free_streams),
-            ),
-            moved("Freeboard's allocator lets every stream use what any stream freed"),
-        ],
+        Cause::StrandedByStream => stranded(facts, sums),
         Cause::PrivatePool => vec![
             lever(
                 "release graphs or MemPools that are no longer used, or share one pool between \
                  them: what is free in a private pool serves nobody else",
                 Some(sums.free_private),
             ),
-            lever("make the pool lend when memory runs out: MemPool(use_on_oom=True)", None),
+            lever(format!("make the pool lend when memory runs out: {}", words.lend), None),
         ],
         Cause::PendingFree => vec![
             lever(
-                "wait for the other streams (torch.cuda.synchronize()) before the large request",
+                format!(
+                    "wait for the other streams before the large request: {}",
+                    words.synchronize
+                ),
                 Some(waiting),
             ),
             lever(
-                "free earlier, or call record_stream on fewer tensors: order the streams with \
-                 events instead and keep the tensor until then",
+                format!(
+                    "free earlier, or {}: order the streams with events instead and keep the memory \
+                     until then",
+                    words.record_use
+                ),
                 Some(waiting),
             ),
         ],
@@ -91,7 +88,21 @@ fn of_cause(cause: Cause, facts: &Facts, sums: &Sums) -> Vec<Lever> {
     }
 }
 
+fn stranded(facts: &Facts, sums: &Sums) -> Vec<Lever> {
+    let gain = Some(sums.free_streams);
+    let again = "use fewer streams, or the same ones again: free memory serves only the stream it was \
+                 allocated on";
+    let empty = Words::of(facts).empty_cache;
+    let mut found = vec![
+        lever(again, gain),
+        lever(format!("{empty} after the work on the other streams is done"), gain),
+    ];
+    found.extend(moved(facts, "Freeboard's allocator lets every stream use what any stream freed"));
+    found
+}
+
 fn smaller(facts: &Facts, sums: &Sums) -> Vec<Lever> {
+    let words = Words::of(facts);
     let missing = missing(facts, sums);
     let part = |part: f64| facts.transient.map(|bytes| scaled(bytes, part));
     let mut found = Vec::new();
@@ -106,7 +117,7 @@ fn smaller(facts: &Facts, sums: &Sums) -> Vec<Lever> {
     }
     found.push(smaller_batch(facts));
     found.push(lever(
-        "recompute activations instead of keeping them (torch.utils.checkpoint around each block)",
+        format!("recompute activations instead of keeping them: {}", words.checkpoint),
         part(CHECKPOINTED_PART),
     ));
     found.push(lever(
@@ -129,25 +140,33 @@ fn smaller_batch(facts: &Facts) -> Lever {
 }
 
 fn in_pieces(facts: &Facts, sums: &Sums) -> Vec<Lever> {
+    let words = Words::of(facts);
     let mut found = Vec::new();
     let settings = facts.settings.as_deref().unwrap_or_default();
     let expandable =
         facts.expandable.unwrap_or_else(|| settings.contains("expandable_segments:True"));
-    if expandable {
-        found.push(moved(
+    if facts.by_freeboard && !settings.contains("stitching:True") {
+        found.push(setting(
+            "let free pages be joined wherever they lie",
+            format!("{}{}", words.setting, with_setting(settings, "stitching:True")),
+            sums.free_own,
+        ));
+    } else if expandable {
+        found.extend(moved(
+            facts,
             "expandable segments are on already and live blocks hold the pages between: Freeboard's \
              allocator joins free pages wherever they lie",
         ));
     } else {
         found.push(setting(
             "let segments grow instead of making new ones",
-            with_setting(settings, "expandable_segments:True"),
+            format!("{}{}", words.setting, with_setting(settings, "expandable_segments:True")),
             sums.free_own,
         ));
         if !settings.contains("max_split_size_mb") {
             found.push(setting(
                 "where expandable segments cannot be used: keep large blocks whole",
-                with_setting(settings, "max_split_size_mb:256"),
+                format!("{}{}", words.setting, with_setting(settings, "max_split_size_mb:256")),
                 Bytes::ZERO,
             ));
         }
@@ -163,22 +182,25 @@ fn in_pieces(facts: &Facts, sums: &Sums) -> Vec<Lever> {
 /// The settings there are with one more: writing the variable anew must not lose the others.
 fn with_setting(settings: &str, one: &str) -> String {
     if settings.is_empty() {
-        return format!("PYTORCH_CUDA_ALLOC_CONF={one}");
+        return one.to_owned();
     }
     // Blocks are not kept whole where segments grow: PyTorch refuses or ignores the two together.
     let kept =
         settings.split(',').filter(|key| !key.trim_start().starts_with("expandable_segments"));
     let kept: Vec<&str> = kept.chain([one]).collect();
-    format!("PYTORCH_CUDA_ALLOC_CONF={}", kept.join(","))
+    kept.join(",")
 }
 
 fn limited(facts: &Facts, sums: &Sums) -> Vec<Lever> {
+    let words = Words::of(facts);
     let beyond = facts.free.unwrap_or_default().saturating_sub(sums.growable);
     let gain = Some(beyond).filter(|gain| !gain.is_zero()).or(facts.free);
     let mut found = vec![of_kind(
         LeverKind::Capacity,
-        "raise or remove the limit: torch.cuda.set_per_process_memory_fraction(1.0), or \
-         per_process_memory_fraction in the settings",
+        format!(
+            "raise or remove the limit: {}, or per_process_memory_fraction in the settings",
+            words.raise_limit
+        ),
         gain,
     )];
     found.extend(smaller(facts, sums).into_iter().filter(|lever| lever.kind == LeverKind::Batch));
@@ -205,14 +227,16 @@ fn other_processes(facts: &Facts, sums: &Sums) -> Vec<Lever> {
 }
 
 fn leaking(facts: &Facts) -> Vec<Lever> {
+    let words = Words::of(facts);
     let Some(growth) = &facts.growth else { return Vec::new() };
     let who = growth.holders.first().map(|holder| format!(", above all at {}", holder.name));
     vec![
         lever(
             format!(
-                "drop what is kept from step to step{}: lists of losses (append loss.item() or \
-                 loss.detach()), caches, graphs kept by retain_graph",
-                who.unwrap_or_default()
+                "drop what is kept from step to step{}: lists of losses ({}), caches, \
+                 graphs that are kept",
+                who.unwrap_or_default(),
+                words.drop_losses
             ),
             Some(growth.held),
         ),
@@ -220,8 +244,9 @@ fn leaking(facts: &Facts) -> Vec<Lever> {
     ]
 }
 
-fn moved(action: &str) -> Lever {
-    of_kind(LeverKind::Freeboard, action, None)
+/// What our allocator does by itself: advice for those who use another.
+fn moved(facts: &Facts, action: &str) -> Option<Lever> {
+    (!facts.by_freeboard).then(|| of_kind(LeverKind::Freeboard, action, None))
 }
 
 /// Bytes that the request lacked, if all that is free could be used.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use freeboard_units::Bytes;
 
-use super::Diagnosis;
+use super::{Diagnosis, Lever};
 
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,19 +32,25 @@ impl fmt::Display for Diagnosis {
             writeln!(f, "\nFix, best first")?;
         }
         for (rank, lever) in (1..).zip(&self.levers) {
-            write!(f, "  {rank}. {}", lever.action)?;
-            match lever.gain_bytes {
-                Some(gain) if lever.verified => writeln!(f, " [gains {gain}; verified by replay]")?,
-                Some(gain) => writeln!(f, " [would gain up to {gain}]")?,
-                None if lever.verified => writeln!(f, " [verified by replay]")?,
-                None => writeln!(f)?,
-            }
-            if let Some(setting) = &lever.setting {
-                writeln!(f, "     export {setting}")?;
-            }
+            writeln!(f, "  {rank}. {lever}")?;
         }
         list(f, "How to verify", &self.verify)?;
         list(f, "How to prevent it", &self.prevent)
+    }
+}
+
+impl fmt::Display for Lever {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.action)?;
+        if let Some(setting) = &self.setting {
+            write!(f, ": {setting}")?;
+        }
+        match (self.gain_bytes, self.verified) {
+            (Some(gain), true) => write!(f, " [gains {gain}; verified by replay]"),
+            (Some(gain), false) => write!(f, " [would gain up to {gain}]"),
+            (None, true) => f.write_str(" [verified by replay]"),
+            (None, false) => Ok(()),
+        }
     }
 }
 
