@@ -31,7 +31,7 @@ fn sizes_beyond_any_device_are_out_of_memory_and_overflow_nothing() {
             let refused = allocator.allocate(Bytes::new(size), stream(0)).unwrap_err();
             let report = refused.out_of_memory().expect("out of memory");
             assert_eq!(report.requested, Bytes::new(size));
-            assert!(refused.to_string().contains("exhaustion"), "{refused}");
+            assert!(refused.to_string().contains("Exhaustion"), "{refused}");
             allocator.check().unwrap();
         }
         assert_eq!(device.first_violation(), None);

@@ -16,7 +16,7 @@ const SMALL_CHANGE_PART: f64 = 0.06;
 const SMALL_REQUEST_PART: f64 = 0.25;
 /// As the first, where the request that failed is not known.
 const SILENT_PART: f64 = 0.03;
-/// Rounding counts as a cause from this part of the allocated bytes on.
+/// Rounding counts as a cause from this part of the process's memory on.
 const ROUNDED_PART: f64 = 0.03;
 /// What grew over steps counts as a leak from this part of the allocated bytes on.
 const GROWN_PART: f64 = 0.05;
@@ -78,7 +78,7 @@ pub(super) fn causes(facts: &Facts) -> Vec<Cause> {
         return vec![elsewhere];
     }
     let Some(requested) = facts.requested else { return without_request(facts) };
-    let mut found = if facts.refused_early {
+    let mut found = if facts.refused_early && (facts.limit.is_some() || facts.total.is_none()) {
         vec![Cause::Limit]
     } else {
         match (facts.reserved, facts.allocated) {
@@ -141,7 +141,7 @@ fn weigh(facts: &Facts, requested: Bytes) -> Vec<Cause> {
     } else if compact + stranded + sums.pending >= requested && large_part(sums.pending) {
         causes.push(Cause::PendingFree);
     }
-    let rounding = sums.rounding.as_f64() >= ROUNDED_PART * sums.allocated.as_f64();
+    let rounding = sums.rounding.as_f64() >= ROUNDED_PART * sums.within_reach.as_f64();
     if rounding && compact + stranded + sums.rounding >= requested {
         minor.push(Cause::Rounding);
     }
@@ -191,7 +191,7 @@ fn limit_binds(facts: &Facts, requested: Bytes) -> bool {
             below_device && beyond && facts.device_had_room(requested)
         }
         // Files of PyTorch do not tell the limit; but the device had room and was not used.
-        None => facts.says_all && facts.device_had_room(requested),
+        None => facts.says_all && !facts.by_freeboard && facts.device_had_room(requested),
     }
 }
 

@@ -41,7 +41,7 @@ const PYTORCH: Words = Words {
 
 const FREEBOARD: Words = Words {
     empty_cache: "call CachingAllocator::empty_cache()",
-    synchronize: "wait for them with the device",
+    synchronize: "synchronize the device",
     record_use: "call record_use on fewer allocations",
     lend: "PoolOptions with lending on",
     raise_limit: "CachingAllocator::set_memory_fraction(1.0)",
