@@ -6,7 +6,7 @@ use freeboard_units::Bytes;
 
 use crate::data::{bytes, read, spelled};
 
-/// What is in a file, by sums over `pickle.load` of it in CPython: of the events their number,
+/// What is in a file, by sums over `pickle.load` of it in Python: of the events their number,
 /// allocations and their bytes, completed frees, times and addresses (`addr`), frames and their
 /// lines; of the segments and blocks their number and sizes.
 #[derive(Debug, PartialEq)]

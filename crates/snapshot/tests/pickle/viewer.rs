@@ -10,13 +10,15 @@ use crate::data::{bytes, read, written};
 
 #[derive(Clone, Debug)]
 enum Object {
-    None,
-    Flag(bool),
-    Number(f64),
+    /// None, True, False or a fraction.
+    Other,
+    Number(i64),
     Text(Rc<str>),
     List(Rc<RefCell<Vec<Object>>>),
-    Table(Rc<RefCell<Vec<(Rc<str>, Object)>>>),
+    Table(Rc<RefCell<Entries>>),
 }
+
+type Entries = Vec<(Rc<str>, Object)>;
 
 impl Object {
     fn list(&self) -> Vec<Self> {
@@ -43,14 +45,14 @@ impl Object {
         text.clone()
     }
 
-    fn number(&self) -> f64 {
+    fn number(&self) -> u64 {
         let Self::Number(number) = self else { panic!("{self:?} is no number") };
-        *number
+        assert!(*number < 1 << 53, "the viewer's numbers are exact up to 2^53");
+        u64::try_from(*number).unwrap()
     }
 }
 
-/// As the viewer does it: numbers are doubles, and a run of entries is the arguments of one call.
-#[expect(clippy::cast_precision_loss, reason = "as in the viewer; sizes and addresses fit")]
+/// As the viewer does it: a run of entries is the arguments of one call.
 fn unpickle(mut bytes: &[u8]) -> Object {
     let mut take = |count: usize| {
         let (taken, rest) = bytes.split_at(count);
@@ -63,26 +65,21 @@ fn unpickle(mut bytes: &[u8]) -> Object {
     loop {
         match take(1)[0] {
             0x80 => assert!((2..=4).contains(&take(1)[0])),
-            b'N' => stack.push(Object::None),
-            0x88 => stack.push(Object::Flag(true)),
-            0x89 => stack.push(Object::Flag(false)),
-            b'K' => stack.push(Object::Number(f64::from(take(1)[0]))),
-            b'M' => stack.push(Object::Number(little(take(2)) as f64)),
+            b'N' | 0x88 | 0x89 => stack.push(Object::Other),
+            b'K' => stack.push(Object::Number(take(1)[0].into())),
+            b'M' => stack.push(Object::Number(little(take(2)).cast_signed())),
             b'J' => {
                 let number = i32::from_le_bytes(take(4).try_into().unwrap());
-                stack.push(Object::Number(f64::from(number)));
+                stack.push(Object::Number(number.into()));
             }
             0x8a => {
                 let length = usize::from(take(1)[0]);
                 assert!((1..=8).contains(&length), "a number of {length} bytes");
                 let unused = 64 - 8 * u32::try_from(length).unwrap();
                 let number = (little(take(length)) << unused).cast_signed() >> unused;
-                stack.push(Object::Number(number as f64));
-            }
-            b'G' => {
-                let number = f64::from_be_bytes(take(8).try_into().unwrap());
                 stack.push(Object::Number(number));
             }
+            b'G' => stack.push((take(8), Object::Other).1),
             opcode @ (0x8c | b'X') => {
                 let length = little(take(if opcode == b'X' { 4 } else { 1 }));
                 let text = std::str::from_utf8(take(usize::try_from(length).unwrap())).unwrap();
@@ -126,7 +123,6 @@ fn unpickle(mut bytes: &[u8]) -> Object {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "as above")]
 fn check(snapshot: &Snapshot) {
     let whole = unpickle(&written(snapshot));
     let traces = whole.get("device_traces").list();
@@ -134,10 +130,10 @@ fn check(snapshot: &Snapshot) {
         let theirs = theirs.list();
         assert_eq!(theirs.len(), ours.events.len());
         for (theirs, ours) in theirs.iter().zip(&ours.events) {
-            assert_eq!(theirs.get("size").number(), ours.size.get() as f64);
+            assert_eq!(theirs.get("size").number(), ours.size.get());
             let is_oom = &*theirs.get("action").text() == "oom";
             let place = theirs.get(if is_oom { "device_free" } else { "addr" });
-            assert_eq!(place.number(), ours.address as f64);
+            assert_eq!(place.number(), ours.address);
             let frames = theirs.get("frames").list();
             assert_eq!(frames.len(), snapshot.stacks.get(ours.stack).len());
             for (theirs, ours) in frames.iter().zip(snapshot.stacks.get(ours.stack)) {
@@ -149,9 +145,9 @@ fn check(snapshot: &Snapshot) {
     let segments = whole.get("segments").list();
     assert_eq!(segments.len(), snapshot.segments.len());
     for (theirs, ours) in segments.iter().zip(&snapshot.segments) {
-        assert_eq!(theirs.get("total_size").number(), ours.size.get() as f64);
-        assert_eq!(theirs.get("active_size").number(), ours.active().get() as f64);
-        assert!((theirs.get("device").number() as usize) < traces.len(), "it has a history");
+        assert_eq!(theirs.get("total_size").number(), ours.size.get());
+        assert_eq!(theirs.get("active_size").number(), ours.active().get());
+        assert!(theirs.get("device").number() < traces.len() as u64, "it has a history");
         assert_eq!(theirs.get("blocks").list().len(), ours.blocks.len());
     }
 }
