@@ -6,6 +6,7 @@ use freeboard_units::{Address, AddressRange, Bytes};
 
 use super::{HistoryOptions, Record, Scope};
 use crate::allocator::CachingAllocator;
+use crate::state::State;
 
 /// History, scopes and snapshots.
 impl<D: Device> CachingAllocator<D> {
@@ -83,7 +84,7 @@ impl<D: Device> CachingAllocator<D> {
     /// ```
     pub fn snapshot(&self) -> Snapshot {
         let mut state = self.state.lock();
-        let copy = self.state.slowly(&mut state, |state| state.copy());
+        let copy = self.state.slowly(&mut state, State::copy);
         drop(state);
         let free = self.device().info().ok().map(|info| info.free);
         copy.into_snapshot(free)
