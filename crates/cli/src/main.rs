@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod convert;
 mod devices;
 mod failure;
 mod least;
@@ -14,7 +15,9 @@ mod output;
 mod pack;
 mod progress;
 mod replay;
+mod snapshot_file;
 mod source;
+mod summary;
 mod time;
 mod workload;
 
@@ -41,6 +44,8 @@ enum Verb {
     Time(time::Arguments),
     Pack(pack::Arguments),
     Workload(workload::Arguments),
+    Summary(summary::Arguments),
+    Convert(convert::Arguments),
     Devices(devices::Arguments),
 }
 
@@ -59,6 +64,8 @@ fn main() -> ExitCode {
         Verb::Time(arguments) => time::run(&arguments),
         Verb::Pack(arguments) => pack::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
+        Verb::Summary(arguments) => summary::run(&arguments),
+        Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
     };
     match outcome {
