@@ -19,7 +19,7 @@ impl Display for Summary {
         self.head(f)?;
         self.waste(f)?;
         if self.pools.len() > 1 || self.pools.iter().any(|pool| pool.of.is_private()) {
-            table(f, "pool", &self.pools, self.reserved, |pool| pool.to_string())?;
+            table(f, "pool", &self.pools, self.reserved, ToString::to_string)?;
         }
         table(f, "stream", &self.streams, self.reserved, |stream: &StreamId| {
             stream.get().to_string()
