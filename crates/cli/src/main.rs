@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod convert;
 mod devices;
 mod diagnose;
 mod failure;
@@ -15,7 +16,9 @@ mod output;
 mod pack;
 mod progress;
 mod replay;
+mod snapshot_file;
 mod source;
+mod summary;
 mod time;
 mod workload;
 
@@ -42,6 +45,8 @@ enum Verb {
     Time(time::Arguments),
     Pack(pack::Arguments),
     Workload(workload::Arguments),
+    Summary(summary::Arguments),
+    Convert(convert::Arguments),
     Devices(devices::Arguments),
     Diagnose(diagnose::Arguments),
 }
@@ -61,6 +66,8 @@ fn main() -> ExitCode {
         Verb::Time(arguments) => time::run(&arguments),
         Verb::Pack(arguments) => pack::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
+        Verb::Summary(arguments) => summary::run(&arguments),
+        Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
         Verb::Diagnose(arguments) => diagnose::run(&arguments),
     };

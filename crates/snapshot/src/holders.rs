@@ -111,7 +111,7 @@ pub fn of_segments(snapshot: &Snapshot, device: DeviceId) -> Vec<Holder> {
 fn is_own_file(path: &str) -> bool {
     let path = &with_slashes(path);
     let name = path.rsplit('/').next().unwrap_or_default();
-    let is_binary = name.ends_with(".so") || name.contains(".so.") || !name.contains(['.', '<']);
+    let is_binary = name.split('.').skip(1).any(|part| part == "so") || !name.contains(['.', '<']);
     let is_interpreter = path.starts_with("<frozen") || path.starts_with("/rustc/");
     let is_torch = path.starts_with("torch/")
         || ["-packages/torch/", "/pytorch/torch/", "/aten/src/", "/c10/"]

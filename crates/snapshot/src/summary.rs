@@ -118,6 +118,9 @@ pub struct OutOfMemory {
     pub free: Bytes,
     /// Its stream.
     pub stream: StreamId,
+    /// Bytes in blocks handed out or pending at that moment: a snapshot is often taken later, when
+    /// the error has already freed some.
+    pub active: Bytes,
 }
 
 /// Where the memory of a device went.
@@ -164,12 +167,15 @@ pub fn of_timeline(timeline: &Timeline<'_>) -> Summary {
 }
 
 fn last_out_of_memory(timeline: &Timeline<'_>) -> Option<OutOfMemory> {
-    let numbered = (0..).zip(timeline.events()).filter(|(_, event)| event.action == Action::Oom);
-    numbered.last().map(|(number, event)| OutOfMemory {
-        event: number,
+    let at = timeline.events().iter().rposition(|event| event.action == Action::Oom)?;
+    let event = &timeline.events()[at];
+    let moment = timeline.moments().nth(at)?;
+    Some(OutOfMemory {
+        event: moment.event?,
         requested: event.size,
         free: Bytes::new(event.address),
         stream: event.stream,
+        active: moment.totals.active(),
     })
 }
 

@@ -19,7 +19,7 @@ impl Display for Summary {
         self.head(f)?;
         self.waste(f)?;
         if self.pools.len() > 1 || self.pools.iter().any(|pool| pool.of.is_private()) {
-            table(f, "pool", &self.pools, self.reserved, |pool| pool.to_string())?;
+            table(f, "pool", &self.pools, self.reserved, ToString::to_string)?;
         }
         table(f, "stream", &self.streams, self.reserved, |stream: &StreamId| {
             stream.get().to_string()
@@ -54,7 +54,7 @@ impl Summary {
             let (wanted, free) = (size(failed.requested), size(failed.free));
             let (stream, event) = (failed.stream, failed.event);
             write!(f, "out of memory: {wanted} wanted on {stream}, {free} free on the device")?;
-            writeln!(f, " (event {event})")?;
+            writeln!(f, "\n      {} in use at that moment (event {event})", size(failed.active))?;
         }
         if let Some(peak) = &self.peak {
             write!(f, "peak: {} in use, {} reserved", size(peak.active), size(peak.reserved))?;
@@ -75,7 +75,7 @@ impl Summary {
             let sign = if growth.bytes_per_step < 0 { "-" } else { "+" };
             writeln!(
                 f,
-                "steps: {} seen; {sign}{bytes} in use from one to the next (median; {} of {} grew)",
+                "steps: {} seen; {sign}{bytes} in use a step ({} of {} grew)",
                 self.steps, growth.increases, growth.steps
             )?;
         }

@@ -162,9 +162,9 @@ impl Builder<'_> {
 
     /// Blocks that should be in use at the end and are not.
     fn lose_the_rest(&mut self, last: u32) {
-        let mut lost: Vec<u32> = self.alive.values().copied().collect();
-        lost.sort_unstable();
-        for life in lost {
+        let mut gone: Vec<u32> = self.alive.values().copied().collect();
+        gone.sort_unstable();
+        for life in gone {
             self.lives[life as usize].ended = Some(last);
             self.untold.push((last, life));
         }

@@ -37,9 +37,10 @@ pub struct Step {
 /// How much more is in use after each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Growth {
-    /// The median change of active bytes from the end of one step to the end of the next.
+    /// The slope of active bytes at the ends of steps: the median over all pairs of steps, which
+    /// steps of different sizes do not hide.
     pub bytes_per_step: i64,
-    /// How many such changes were seen.
+    /// How many changes from one step to the next were seen.
     pub steps: u32,
     /// How many of them were increases.
     pub increases: u32,
@@ -113,17 +114,15 @@ impl Timeline<'_> {
     #[must_use]
     pub fn growth(&self) -> Option<Growth> {
         let active: Vec<Bytes> = self.step_totals().iter().map(Totals::active).collect();
-        let later = active.get(1..).unwrap_or_default();
-        let mut changes: Vec<i64> = later
-            .windows(2)
-            .map(|pair| pair[1].as_i64().saturating_sub(pair[0].as_i64()))
-            .collect();
-        changes.sort_unstable();
-        let increases = changes.iter().filter(|change| **change > 0).count();
+        let later: Vec<i64> =
+            active.get(1..).unwrap_or_default().iter().map(|bytes| bytes.as_i64()).collect();
+        let changes = later.windows(2).filter(|pair| pair[1] > pair[0]).count();
+        let mut slopes = slopes(&later);
+        slopes.sort_unstable();
         Some(Growth {
-            bytes_per_step: *changes.get(changes.len() / 2)?,
-            steps: u32::try_from(changes.len()).unwrap_or(u32::MAX),
-            increases: u32::try_from(increases).unwrap_or(u32::MAX),
+            bytes_per_step: *slopes.get(slopes.len() / 2)?,
+            steps: u32::try_from(later.len() - 1).unwrap_or(u32::MAX),
+            increases: u32::try_from(changes).unwrap_or(u32::MAX),
         })
     }
 
@@ -154,4 +153,18 @@ impl Timeline<'_> {
             is_step && stage != "END"
         })
     }
+}
+
+/// The slope between every two of at most this many values, evenly chosen.
+const MOST: usize = 300;
+
+fn slopes(values: &[i64]) -> Vec<i64> {
+    let every = values.len().div_ceil(MOST).max(1);
+    let chosen: Vec<(i64, i64)> = (0..).zip(values.iter().copied()).step_by(every).collect();
+    let mut slopes = Vec::new();
+    for (place, (first, from)) in chosen.iter().enumerate() {
+        let later = &chosen[place + 1..];
+        slopes.extend(later.iter().map(|(last, to)| to.saturating_sub(*from) / (last - first)));
+    }
+    slopes
 }
