@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("snapshot", &["units"]),
     ("allocator", &["units", "device", "planning", "snapshot"]),
     ("device-cuda", &["units", "device"]),
+    ("survey", &["units", "device", "device-cuda"]),
     ("device-sim", &["units", "device"]),
     ("device-host", &["units", "device", "device-sim"]),
     ("buffer", &["units", "device", "allocator", "device-cuda"]),
@@ -32,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "replay",
             "packing",
             "snapshot",
+            "survey",
         ],
     ),
 ];
