@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("survey", &["units", "device", "device-cuda"]),
     ("device-sim", &["units", "device"]),
     ("device-host", &["units", "device", "device-sim"]),
+    ("watch", &["units", "device", "allocator", "snapshot", "survey"]),
     ("buffer", &["units", "device", "allocator", "device-cuda"]),
     ("fake-cuda", &[]),
     ("fake-nvml", &[]),
