@@ -13,6 +13,7 @@
 //! | [`device_sim`] | a device made of arithmetic, for tests and for replays without a GPU |
 //! | [`packing`] | buffers with known lifetimes into the smallest range of addresses |
 //! | [`replay`] | allocation traces and workloads, run under any policy (feature `replay`, on by default) |
+//! | [`snapshot`] | what memory looked like and what had happened to it, as plain data |
 //! | [`units`] | sizes, addresses and streams as types |
 //!
 //! ```
@@ -38,6 +39,7 @@ pub use freeboard_device_sim as device_sim;
 pub use freeboard_packing as packing;
 #[cfg(feature = "replay")]
 pub use freeboard_replay as replay;
+pub use freeboard_snapshot as snapshot;
 pub use freeboard_units as units;
 
 pub use freeboard_allocator::{Allocation, CachingAllocator, Config, Error, OutOfMemory, Stats};

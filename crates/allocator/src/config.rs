@@ -5,6 +5,7 @@ mod error;
 mod parse;
 mod rounding;
 mod sense;
+mod text;
 
 use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};

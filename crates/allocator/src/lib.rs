@@ -30,6 +30,7 @@ mod pool;
 mod private;
 mod raw;
 mod reclaim;
+mod record;
 mod release;
 mod request;
 mod segment;

@@ -32,6 +32,8 @@ mod random_programs;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod snapshots;
+#[cfg(test)]
 mod stitching;
 #[cfg(test)]
 mod threads;

@@ -257,6 +257,7 @@ proptest! {
                 }
                 held.push((n + life, block));
                 prop_assert_eq!(allocator.check(), Ok(()));
+                crate::snapshots::verify(&allocator);
             }
             match event {
                 2 => kept.extend(held.pop()),

@@ -167,6 +167,7 @@ impl World {
     pub(crate) fn verify(&self) {
         let allocator = self.allocator();
         assert_eq!(allocator.check(), Ok(()));
+        crate::snapshots::verify(allocator);
         assert_eq!(self.device.first_violation(), None);
         let mut ranges = Vec::with_capacity(self.live.len());
         for live in self.live.iter().filter(|live| !live.size.is_zero()) {

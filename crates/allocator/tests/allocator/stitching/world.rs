@@ -326,6 +326,7 @@ impl World {
     /// The allocator's own books are in order, the device agrees, and live memory has not moved.
     pub(super) fn verify(&self) {
         assert_eq!(self.allocator.check(), Ok(()));
+        crate::snapshots::verify(&self.allocator);
         assert_eq!(self.device.first_violation(), None);
         for live in &self.live {
             assert_eq!(self.watch.pieces(live.range()), live.pieces);

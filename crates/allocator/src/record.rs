@@ -1,0 +1,6 @@
+//! What memory looks like now: [`snapshot`](crate::CachingAllocator::snapshot).
+
+mod segments;
+mod settings;
+mod snapshot;
+mod verbs;
