@@ -8,7 +8,8 @@ use freeboard_units::{Bytes, StreamId};
 use serde::{Deserialize, Serialize};
 
 /// What memory looked like after a step. Counts and peaks are those since the line before; for the first
-/// line, since the allocator was made.
+/// line, since the allocator was made. Where somebody resets the allocator's sums meanwhile, counts may be
+/// too low.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Line {
