@@ -131,12 +131,18 @@ fn code_of(name: &str) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn the_allocator_names_no_device_and_reads_a_clock_only_to_time_the_driver() {
+fn the_allocator_names_no_device_and_reads_a_clock_only_to_time_the_driver_and_events() {
     for (path, line) in code_of("allocator") {
-        // Driver calls are timed, in a file of their own.
-        let may_time = path.ends_with("stitch/driver.rs");
+        // Driver calls are timed, and so are recorded events, each in a file of their own.
+        let times: &[&str] = if path.ends_with("stitch/driver.rs") {
+            &["Instant"]
+        } else if path.ends_with("record/clock.rs") {
+            &["Instant", "SystemTime"]
+        } else {
+            &[]
+        };
         for word in ["device_sim", "device_host", "device_cuda", "Instant", "SystemTime"] {
-            let is_fine = !line.contains(word) || word == "Instant" && may_time;
+            let is_fine = !line.contains(word) || times.contains(&word);
             assert!(is_fine, "{}: {line}", path.display());
         }
     }

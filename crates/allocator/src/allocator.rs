@@ -153,7 +153,10 @@ impl<D: Device> CachingAllocator<D> {
                 self.state.slowly(&mut state, State::settle);
             }
             turn = match state.take_turn(&request) {
-                Ok(grant) => return Ok(grant),
+                Ok(grant) => {
+                    state.note_alloc(&request, &grant);
+                    return Ok(grant);
+                }
                 Err(turn) => turn,
             };
         }

@@ -7,6 +7,7 @@
 mod pages;
 
 use freeboard_device::{Device, DeviceError};
+use freeboard_snapshot::Action;
 use freeboard_units::{Address, AddressRange, Bytes};
 
 use crate::block::{Block, BlockId, BlockState, STITCHED};
@@ -17,6 +18,7 @@ use crate::policy::growth::Growth;
 use crate::request::Request;
 use crate::state::State;
 use crate::stats::Class;
+use crate::stitch::index;
 
 pub(crate) use pages::ExpandableSegment;
 
@@ -206,6 +208,7 @@ impl<D: Device> State<D> {
         self.pools[pool].insert(id, &mut self.blocks[id]);
         let class = self.pools[pool].class;
         self.held += mapped.size();
+        self.note(Action::SegmentMap, mapped, stream, index(pool));
         self.ledger.reserved_bytes.up(class, mapped.size().as_i64());
         self.ledger.num_device_alloc += 1;
         Ok(Some(mapped))
@@ -282,6 +285,7 @@ impl<D: Device> State<D> {
     fn unmap_range(&mut self, id: BlockId, range: AddressRange) -> Result<(), Error> {
         let block = &self.blocks[id];
         let (pool, number) = (usize::from(block.pool), block.expandable as usize);
+        let stream = block.stream;
         let segment = self.expandable[number].as_mut().expect("a live segment");
         if segment.whole_page_bytes(range).is_zero() {
             return Ok(());
@@ -296,6 +300,7 @@ impl<D: Device> State<D> {
         self.set_unmapped(id, unmapped);
         let class = self.pools[pool].class;
         self.held -= unmapped.size();
+        self.note(Action::SegmentUnmap, unmapped, stream, index(pool));
         self.ledger.reserved_bytes.down(class, unmapped.size().as_i64());
         self.ledger.num_device_free += 1;
         outcome

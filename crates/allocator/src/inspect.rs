@@ -47,7 +47,8 @@ pub struct Bookkeeping {
     /// Bytes of host memory that the books take: 68 per block ever alive at one time, 24 per free
     /// block (up to twice that while lists grow), and 16 KiB per pool and stream that ever had a
     /// free block. Where memory is stitched, some 100 per mapping; where steps are planned, 1 to
-    /// 16 MiB of records from the first recorded request on, and some 100 per request of a planned step.
+    /// 16 MiB of records from the first recorded request on, and some 100 per request of a planned step;
+    /// while history is recorded, 56 per event and 8 per block.
     pub bytes: Bytes,
 }
 
@@ -90,7 +91,8 @@ impl<D: Device> State<D> {
         let (blocks, places) = self.blocks.counts();
         let arena = places * (size_of::<crate::block::Block>() + 4);
         let lists: usize = self.pools.iter().flat_map(|pool| &pool.free).map(FreeList::bytes).sum();
-        let bytes = arena + lists + self.stitch.bytes() + self.steady.bytes();
+        let record = self.record.as_ref().map_or(0, |record| record.bytes());
+        let bytes = arena + lists + self.stitch.bytes() + self.steady.bytes() + record;
         Bookkeeping { blocks, bytes: Bytes::new(bytes as u64) }
     }
 }

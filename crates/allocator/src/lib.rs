@@ -51,6 +51,7 @@ pub use error::Error;
 pub use inspect::{Bookkeeping, Fragmentation};
 pub use oom::{OutOfMemory, Place, Stitched};
 pub use private::{PoolId, PoolOptions, PoolUse};
+pub use record::{Backtraces, HistoryOptions, Scope, scope};
 pub use stats::{Stat, StatByPool, Stats};
 pub use steady::Planning;
 pub use stitch::Stitching;

@@ -1,10 +1,13 @@
 //! [`OutOfMemory`]: what the allocator knew when it had no memory for a request.
 
+mod facts;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use freeboard_device::Device;
+use freeboard_snapshot::Holder;
 use freeboard_units::{Bytes, DeviceId, StreamId};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +23,7 @@ use crate::steady::Planning;
 use crate::stitch::Stitching;
 
 /// The numbers behind an out-of-memory error, taken from the state at that moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutOfMemory {
     /// The device.
@@ -37,6 +40,8 @@ pub struct OutOfMemory {
     pub free: Option<Bytes>,
     /// The most bytes this allocator may hold, if there is a limit.
     pub limit: Option<Bytes>,
+    /// The part of the device that limit is, if one was set.
+    pub fraction: Option<f64>,
     /// Whether the request was refused before the device was asked (`throw_on_cudamalloc_oom`).
     pub refused_early: bool,
     /// Whether segments are expandable.
@@ -45,6 +50,8 @@ pub struct OutOfMemory {
     pub reserved: Bytes,
     /// Bytes handed out.
     pub allocated: Bytes,
+    /// Bytes asked for in the blocks handed out, before rounding.
+    pub asked: Bytes,
     /// Bytes given back but still used by another stream.
     pub pending: Bytes,
     /// Bytes held and free.
@@ -55,6 +62,10 @@ pub struct OutOfMemory {
     pub stitched: Option<Stitched>,
     /// Where the memory is, pool by pool and stream by stream; largest first.
     pub places: Vec<Place>,
+    /// While history is recorded: the scopes that hold most, largest first, up to eight.
+    pub holders: Vec<Holder>,
+    /// The settings in force, as in `PYTORCH_ALLOC_CONF`.
+    pub settings: String,
 }
 
 /// Free memory where it is stitched, at the moment of a refusal.
@@ -65,6 +76,9 @@ pub struct Stitched {
     pub whole: Bytes,
     /// The most free bytes next to each other.
     pub longest: Bytes,
+    /// The most that could be joined into one range: whole handles and the free bytes they are put
+    /// behind.
+    pub reach: Bytes,
     /// What stitching has done and holds.
     pub stitching: Stitching,
     /// What planning has done and holds.
@@ -252,12 +266,13 @@ impl<D: Device> State<D> {
         self.report(&Request { asked, size: asked, class: Class::Large, pool, stream }, false)
     }
 
-    fn report(&self, request: &Request, refused_early: bool) -> Error {
+    fn report(&mut self, request: &Request, refused_early: bool) -> Error {
         let info = self.device.info().ok();
         let places = self.places();
         let sum = |part: fn(&Place) -> Bytes| places.iter().map(part).sum::<Bytes>();
         let own = self.pools[usize::from(request.pool)].list(request.stream);
         let stitched = self.is_stitched(usize::from(request.pool)).then(|| self.stitched());
+        let handed_out = self.blocks.iter().filter(|(_, block)| block.is_handed_out());
         let segment = match pages(request.size) {
             Some(pages) if stitched.is_some() => pages,
             Some(_) => request.segment_size(self.config.large_segment_size),
@@ -271,10 +286,12 @@ impl<D: Device> State<D> {
             total: info.map(|info| info.total),
             free: info.map(|info| info.free),
             limit: self.limit.allowed,
+            fraction: self.config.memory_fraction,
             refused_early,
             expandable: self.split.expandable,
             reserved: self.held,
             allocated: sum(|place| place.allocated),
+            asked: handed_out.map(|(_, block)| block.requested).sum(),
             pending: sum(|place| place.pending),
             cached: sum(|place| place.free),
             largest_free: own
@@ -282,7 +299,10 @@ impl<D: Device> State<D> {
                 .map_or(Bytes::ZERO, |entry| entry.key.size),
             stitched,
             places,
+            holders: self.holders(),
+            settings: self.config.to_string(),
         };
+        self.note_oom(request, report.free);
         tracing::warn!(requested = %report.requested, free = ?report.free, "out of memory");
         Error::OutOfMemory(Box::new(report))
     }

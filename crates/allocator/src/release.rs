@@ -13,6 +13,22 @@ impl<D: Device> State<D> {
     #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
     #[inline(always)]
     pub(crate) fn release(&mut self, id: BlockId) {
+        if self.is_recording() {
+            return self.release_recorded(id);
+        }
+        self.release_quietly(id);
+    }
+
+    /// As [`State::release`], while history is recorded.
+    #[inline(never)]
+    fn release_recorded(&mut self, id: BlockId) {
+        self.note_release(id);
+        self.release_quietly(id);
+    }
+
+    #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
+    #[inline(always)]
+    fn release_quietly(&mut self, id: BlockId) {
         let block = &self.blocks[id];
         if block.state != BlockState::Allocated {
             return self.release_planned(id);
@@ -32,6 +48,9 @@ impl<D: Device> State<D> {
 
     /// Puts a block into its free list that was pending until now.
     pub(crate) fn complete(&mut self, id: BlockId) {
+        if self.is_recording() {
+            self.note_completed(id);
+        }
         let block = &self.blocks[id];
         let class = self.pools[usize::from(block.pool)].class;
         self.ledger.completed(class, block.size, block.requested);

@@ -1,7 +1,8 @@
 //! Segments of fixed size: one allocation of the device each.
 
 use freeboard_device::{Device, DeviceError};
-use freeboard_units::{Address, Bytes};
+use freeboard_snapshot::Action;
+use freeboard_units::{Address, AddressRange, Bytes};
 
 use crate::acquire::Attempt;
 use crate::block::{Block, BlockId};
@@ -47,6 +48,8 @@ impl<D: Device> State<D> {
         }
         self.ledger.num_device_alloc += 1;
         self.pools[usize::from(request.pool)].segments += 1;
+        let range = AddressRange::new(address, size);
+        self.note(Action::SegmentAlloc, range, request.stream, request.pool);
         self.blocks.insert(Block {
             address,
             size,
@@ -62,7 +65,9 @@ impl<D: Device> State<D> {
         let block = &self.blocks[id];
         debug_assert!(block.is_free() && !block.is_split() && !block.is_expandable());
         let (address, size, pool) = (block.address, block.size, usize::from(block.pool));
+        let (range, stream, number) = (block.range(), block.stream, block.pool);
         self.device.free(address)?;
+        self.note(Action::SegmentFree, range, stream, number);
         tracing::debug!(%address, %size, "segment given back");
         let class = self.pools[pool].class;
         self.pools[pool].remove(&self.blocks[id]);

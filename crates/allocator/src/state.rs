@@ -21,6 +21,7 @@ use crate::policy::visiting::VisitingOrder;
 use crate::policy::{placement, rounding};
 use crate::pool::{Pool, Streams};
 use crate::private::{Capture, PrivatePool};
+use crate::record::Record;
 use crate::request::{Grant, Request};
 use crate::stats::{Class, Ledger};
 use crate::steady::Steady;
@@ -78,6 +79,8 @@ pub(crate) struct State<D> {
     pub(crate) raw: FxHashMap<Address, BlockId>,
     pub(crate) stitch: Stitch,
     pub(crate) steady: Steady,
+    /// While history is recorded.
+    pub(crate) record: Option<Box<Record>>,
 }
 
 /// Streams other than its own on which a block was used.
@@ -127,6 +130,7 @@ impl<D: Device> State<D> {
             raw: FxHashMap::default(),
             steady: Steady::new(config.planning && config.stitching),
             stitch: Stitch::new(&config),
+            record: None,
             device,
             config,
         };
@@ -159,21 +163,32 @@ impl<D: Device> State<D> {
         let stream = self.streams.number(stream)?;
         let pool = StitchPolicy::pool(class as u16, size, self.stitch.round_mask);
         let request = Request { asked, size, class, pool, stream };
+        if self.is_recording() {
+            return self.try_recorded(&request);
+        }
         if self.steady.is_watching() {
             return self.try_watched(&request);
         }
-        let found = self.reuse(&request, self.stitch.uncut);
-        if found.is_none() && self.counts_age {
-            self.pools[usize::from(pool)].searches -= 1; // the ladder searches again
-        }
-        Some(self.hand_out(&request, found?))
+        self.serve_cached(&request)
     }
 
     /// What [`State::try_cached`] does once nothing else has to be thought of.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the hot path is one function without spills")]
+    #[inline(always)]
     pub(crate) fn serve_cached(&mut self, request: &Request) -> Option<Grant> {
-        let found = self.reuse(request, self.stitch.uncut)?;
-        Some(self.hand_out(request, found))
+        let found = self.reuse(request, self.stitch.uncut);
+        if found.is_none() && self.counts_age {
+            self.pools[usize::from(request.pool)].searches -= 1; // the ladder searches again
+        }
+        Some(self.hand_out(request, found?))
+    }
+
+    /// As [`State::try_cached`], while history is recorded.
+    #[inline(never)]
+    fn try_recorded(&mut self, request: &Request) -> Option<Grant> {
+        let grant = self.try_watched(request)?;
+        self.note_alloc(request, &grant);
+        Some(grant)
     }
 
     /// Takes the best free block out of the request's pool, if one may serve it.
@@ -213,7 +228,7 @@ impl<D: Device> State<D> {
             return self.serve_closely(request);
         }
         let found = self.reuse(request, Bytes::MAX)?;
-        Some(self.hand_out(request, found))
+        Some(self.finish(request, found))
     }
 
     /// Turns a block that is in no list into an allocation, cutting off what is not needed.
@@ -242,10 +257,12 @@ impl<D: Device> State<D> {
         Grant { block: found, address, size }
     }
 
-    /// As [`State::hand_out`], for a block fresh from the device.
+    /// As [`State::hand_out`], off the fast path: the request is recorded, if requests are.
     #[inline(never)]
     pub(crate) fn finish(&mut self, request: &Request, found: BlockId) -> Grant {
-        self.hand_out(request, found)
+        let grant = self.hand_out(request, found);
+        self.note_alloc(request, &grant);
+        grant
     }
 
     /// Keeps `size` bytes of a block and makes a free block of the rest.

@@ -219,6 +219,6 @@ impl<D: Device> State<D> {
 
 /// A pool's number, as blocks hold it.
 #[expect(clippy::cast_possible_truncation, reason = "fewer than 65,536 pools")]
-const fn index(pool: usize) -> u16 {
+pub(crate) const fn index(pool: usize) -> u16 {
     pool as u16
 }

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-use freeboard_allocator::{CachingAllocator, Config};
+use freeboard_allocator::{CachingAllocator, Config, HistoryOptions, scope};
 use freeboard_device_sim::SimDevice;
 use freeboard_units::{Bytes, StreamId};
 
@@ -43,12 +43,27 @@ static ALLOCATOR: Counting = Counting;
 type Lent<'d> = CachingAllocator<&'d SimDevice>;
 
 /// Runs `work` until the caches of device and host are full, and counts once more.
+///
+/// Both without and with a history, which is full by then.
 fn allocates_nothing(work: impl Fn(&Lent<'_>, &mut Vec<u64>)) {
+    for history in [None, Some(HistoryOptions::default().with_events(100))] {
+        allocates_nothing_with(history, &work);
+    }
+}
+
+fn allocates_nothing_with(
+    history: Option<HistoryOptions>,
+    work: &impl Fn(&Lent<'_>, &mut Vec<u64>),
+) {
     let expandable = Config::pytorch().with_expandable_segments(true);
     let fixed = Config::default().with_expandable_segments(false);
     for config in [Config::pytorch(), expandable, Config::default(), fixed] {
         let device = SimDevice::new(Bytes::gib(4));
         let allocator = CachingAllocator::new(&device, config.clone()).expect("good settings");
+        if let Some(options) = history {
+            allocator.record_history(options);
+        }
+        let _scope = scope("step");
         let mut counts = Vec::with_capacity(16);
         // Stitched, a program that holds nothing at all would have its last page go to and fro; and
         // a plan has to be made.
@@ -62,7 +77,7 @@ fn allocates_nothing(work: impl Fn(&Lent<'_>, &mut Vec<u64>)) {
             counts.clear();
             work(&allocator, &mut counts);
         }
-        assert_eq!(counts.iter().sum::<u64>(), 0, "{counts:?} under {config:?}");
+        assert_eq!(counts.iter().sum::<u64>(), 0, "{counts:?} under {config:?}, {history:?}");
         drop(held);
     }
 }

@@ -1,6 +1,7 @@
 //! The way back: what a plan has handed out becomes ordinary blocks, and the rest free memory.
 
 use freeboard_device::Device;
+use freeboard_snapshot::Action;
 use freeboard_units::{Address, AddressRange};
 
 use super::Region;
@@ -20,6 +21,7 @@ impl<D: Device> State<D> {
             server.follow(position);
         }
         let Region { block, places, bands } = region;
+        self.note_text(Action::Plan, self.blocks[block].range(), "left");
         let origin = (self.blocks[block].address, self.blocks[block].place);
         let mut live = Vec::new();
         for id in places.into_iter().filter(|id| id.is_some()) {

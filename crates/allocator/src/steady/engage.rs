@@ -2,6 +2,7 @@
 
 use freeboard_device::Device;
 use freeboard_planning::Plan;
+use freeboard_snapshot::Action;
 use freeboard_units::{Address, Bytes};
 
 use super::Region;
@@ -29,6 +30,7 @@ impl<D: Device> State<D> {
         let Some(plan) = self.steady.plan.clone() else { return };
         match self.set_aside(&plan) {
             Ok(Some((plan, region))) => {
+                self.note_text(Action::Plan, self.blocks[region.block].range(), "followed");
                 self.steady.counts.region_bytes = self.blocks[region.block].size;
                 self.steady.counts.note_plan(&plan);
                 self.steady.region = Some(region);

@@ -2,6 +2,8 @@
 
 use freeboard_device::Device;
 use freeboard_planning::{Options, Plan, Recorder, Server};
+use freeboard_snapshot::Action;
+use freeboard_units::{Address, AddressRange};
 
 use super::{FIRST_LOOK, LARGE_RING, PATIENCE, Phase, Planning};
 use crate::allocator::CachingAllocator;
@@ -41,6 +43,7 @@ impl<D: Device> State<D> {
         let Some(plan) = Plan::of(recorder, repetition, &Options::default()) else { return false };
         let position = plan.position_of(recorder.next_serial());
         tracing::debug!(requests = plan.len(), region = %plan.region(), "a step is planned");
+        self.note_text(Action::Plan, AddressRange::new(Address::NULL, plan.region()), "made");
         self.steady.counts.note_plan(&plan);
         self.steady.mark = self.steady.is_marked.then_some(position);
         self.steady.fruitless = 0;

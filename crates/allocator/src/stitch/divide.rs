@@ -6,6 +6,7 @@
 //! can still touch them.
 
 use freeboard_device::{Device, DeviceError, Handle};
+use freeboard_snapshot::Action;
 use freeboard_units::{Address, AddressRange, Bytes};
 
 use super::mappings::Slot;
@@ -39,7 +40,13 @@ impl<D: Device> State<D> {
         if !quiet || !self.dismantle(slot, class) {
             return true;
         }
+        let (stream, pool) = (self.blocks[block].stream, self.blocks[block].pool);
+        self.note(Action::SegmentUnmap, slot.range, stream, pool);
         let kept = self.rebuild(slot.range, used);
+        if !kept.is_zero() {
+            let kept = AddressRange::new(slot.range.start(), kept);
+            self.note(Action::SegmentMap, kept, stream, pool);
+        }
         self.held += kept;
         self.ledger.reserved_bytes.up(class, kept.as_i64());
         self.stitch.counts.divided += 1;

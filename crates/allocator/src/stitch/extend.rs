@@ -2,6 +2,7 @@
 //! whole free handles otherwise.
 
 use freeboard_device::{Device, DeviceError, Handle};
+use freeboard_snapshot::Action;
 use freeboard_units::{Address, AddressRange, Bytes};
 
 use super::Found;
@@ -208,13 +209,17 @@ impl<D: Device> State<D> {
             at = at + whole.range.size();
         }
         let taken: Bytes = extension.new.iter().copied().sum();
+        let fresh = AddressRange::new(at, taken);
         for (handle, &size) in made.into_iter().zip(&extension.new) {
             self.stitch.mappings.add(handle, AddressRange::new(at, size));
             at = at + size;
         }
         self.count_extension(request, extension, taken);
         self.steady.note_trouble();
-        self.put_to_sleep(request.class, &moves);
+        self.put_to_sleep(request, &moves);
+        if !taken.is_zero() {
+            self.note(Action::SegmentMap, fresh, request.stream, request.pool);
+        }
         let arena = &mut self.stitch.arenas[pool];
         arena.frontier =
             arena.frontier.map(|frontier| AddressRange::new(at, frontier.end().offset_from(at)));

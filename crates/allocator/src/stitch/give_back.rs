@@ -1,6 +1,7 @@
 //! Giving whole free handles back to the device: when the program asks for it, and at the end.
 
 use freeboard_device::Device;
+use freeboard_snapshot::Action;
 use freeboard_units::Bytes;
 
 use super::repaint::Coat;
@@ -24,7 +25,12 @@ impl<D: Device> State<D> {
             let mut gone = Vec::new();
             for whole in group {
                 match self.give_back_handle(whole) {
-                    Ok(()) => gone.push((whole.range, Coat::Unmapped)),
+                    Ok(()) => {
+                        let block = &self.blocks[whole.run.first];
+                        let (stream, pool) = (block.stream, block.pool);
+                        self.note(Action::SegmentUnmap, whole.range, stream, pool);
+                        gone.push((whole.range, Coat::Unmapped));
+                    }
                     Err(error) => outcome = outcome.and(Err(error)),
                 }
             }

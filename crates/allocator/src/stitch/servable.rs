@@ -53,6 +53,7 @@ impl<D: Device> State<D> {
         Stitched {
             whole: whole.iter().map(|whole| whole.range.size()).sum(),
             longest: self.longest_run(usable),
+            reach: (0..SHARED_POOLS).map(|pool| self.reach(pool, usable)).max().unwrap_or_default(),
             stitching: self.stitching(),
             planning: self.planning(),
         }

@@ -1,6 +1,7 @@
 //! The window: a stretch of slots that is free once some handles wake there. Bookkeeping only.
 
 use freeboard_device::{Device, DeviceError};
+use freeboard_snapshot::Action;
 use freeboard_units::{Address, AddressRange, Bytes};
 
 use super::Found;
@@ -11,7 +12,6 @@ use crate::block::BlockId;
 use crate::error::Error;
 use crate::request::Request;
 use crate::state::State;
-use crate::stats::Class;
 
 /// A stretch of one slot that is free, or would be.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ impl<D: Device> State<D> {
                 Some((*whole, part.range.start()))
             })
             .collect();
-        self.put_to_sleep(request.class, &moves);
+        self.put_to_sleep(request, &moves);
         let range = AddressRange::new(window[0].range.start(), request.size);
         let mine = Coat::Free { stream: request.stream, since: self.stitch.orders.tick };
         let mut coats: Vec<_> = woken.iter().map(|part| (part.range, mine)).collect();
@@ -101,7 +101,9 @@ impl<D: Device> State<D> {
 
     /// Moves whole free handles to slots that are entered already, in an arena of this class. Their
     /// old addresses become unmapped; the new ones are still to be painted.
-    pub(super) fn put_to_sleep(&mut self, class: Class, moves: &[(Whole, Address)]) {
+    pub(super) fn put_to_sleep(&mut self, request: &Request, moves: &[(Whole, Address)]) {
+        let class = request.class;
+        self.note_moves(request, moves);
         let mut moves = moves.to_vec();
         moves.sort_unstable_by_key(|(whole, _)| whole.range.start());
         let now = self.stitch.orders.tick;
@@ -117,6 +119,25 @@ impl<D: Device> State<D> {
             let coats: Vec<_> =
                 group.iter().map(|(whole, _)| (whole.range, Coat::Unmapped)).collect();
             self.repaint(run.first, run.last, &coats, run.range.start());
+        }
+    }
+
+    /// Memory goes to other addresses: unmapped there, mapped here, and what that is called.
+    fn note_moves(&mut self, request: &Request, moves: &[(Whole, Address)]) {
+        if !self.is_recording() {
+            return;
+        }
+        for (whole, to) in moves {
+            let (size, block) = (whole.range.size(), &self.blocks[whole.run.first]);
+            let (stream, pool) = (block.stream, block.pool);
+            self.note(Action::SegmentUnmap, whole.range, stream, pool);
+            let range = AddressRange::new(*to, size);
+            self.note(Action::SegmentMap, range, request.stream, request.pool);
+        }
+        if let Some(&(_, first)) = moves.iter().min_by_key(|(_, to)| *to) {
+            let size = moves.iter().map(|(whole, _)| whole.range.size()).sum();
+            let range = AddressRange::new(first, size);
+            self.note(Action::Stitch, range, request.stream, request.pool);
         }
     }
 

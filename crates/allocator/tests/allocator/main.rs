@@ -11,11 +11,15 @@ mod program;
 mod world;
 
 #[cfg(test)]
+mod facts;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fragmentation;
 #[cfg(test)]
 mod handles;
+#[cfg(test)]
+mod history;
 #[cfg(test)]
 mod hot_path;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Whatever a program does, under whatever settings: nothing overlaps, nothing is lost, the books
 //! are right.
 
-use freeboard_allocator::{Config, Error};
+use freeboard_allocator::{Config, Error, HistoryOptions};
 use proptest::prelude::*;
 
 use crate::common::{CONFIGURATIONS, parse};
@@ -16,12 +16,20 @@ fn settings(name: &str) -> Config {
 /// Runs a program step by step and looks at everything after each.
 fn run(config: Config, program: &Program) {
     let mut world = World::new(config, program);
+    // Half of them recorded: other paths, the same decisions.
+    let recorded = program.ops.len().is_multiple_of(2);
+    if recorded {
+        world.allocator().record_history(HistoryOptions::default());
+    }
     for &op in &program.ops {
         match world.step(op) {
             Ok(()) | Err(Error::OutOfMemory(_)) => {}
             Err(error) => panic!("{op:?}: {error}"),
         }
         world.verify();
+    }
+    if recorded {
+        crate::history::replay(world.allocator());
     }
     world.finish();
 }

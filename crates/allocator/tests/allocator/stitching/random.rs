@@ -1,7 +1,7 @@
 //! Whatever a program does on a tight device: no byte is live twice, no stream comes too early,
 //! nothing in use is unmapped, and no request is refused that could have been served.
 
-use freeboard_allocator::Config;
+use freeboard_allocator::{Config, HistoryOptions};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -68,9 +68,16 @@ proptest! {
         ops in ops(160),
     ) {
         let mut world = World::new(config, capacity, lag);
+        let recorded = ops.len().is_multiple_of(2);
+        if recorded {
+            world.allocator.record_history(HistoryOptions::default());
+        }
         for &op in &ops {
             world.step(op).expect("nothing fails");
             world.verify();
+        }
+        if recorded {
+            crate::history::replay(&world.allocator);
         }
         world.finish();
     }
