@@ -14,6 +14,7 @@ use self::line::{Counts, measure};
 use self::sink::{Rotating, Sink};
 use crate::timeline::Timeline;
 
+pub(crate) use self::line::now_us;
 pub use self::line::{Level, Line};
 
 /// Why a log cannot be opened, or what it could not write.

@@ -1,6 +1,8 @@
 //! The watchers on a simulated device, and once on real memory.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+#[path = "watch/dump.rs"]
+mod dump;
 #[path = "watch/headroom.rs"]
 mod headroom;
 #[path = "watch/log.rs"]

@@ -51,9 +51,11 @@ impl Table {
         let (Some(first), Some(last)) = (tables.first(), tables.last()) else { return Vec::new() };
         let steps = last.step.saturating_sub(first.step).max(1);
         let mut growers = if last.is_tagged {
-            grown(tables.iter().map(|table| &table.by_tag), steps, Clone::clone)
+            let tables: Vec<_> = tables.iter().map(|table| &table.by_tag).collect();
+            grown(&tables, steps, Clone::clone)
         } else {
-            grown(tables.iter().map(|table| &table.by_size), steps, |&class| class_name(class))
+            let tables: Vec<_> = tables.iter().map(|table| &table.by_size).collect();
+            grown(&tables, steps, |&class| class_name(class))
         };
         growers.sort_by_key(|grower| std::cmp::Reverse(grower.per_step));
         growers
@@ -74,15 +76,15 @@ pub struct Grower {
     pub blocks: u64,
 }
 
-fn grown<'a, K: Ord + 'a>(
-    tables: impl Iterator<Item = &'a BTreeMap<K, Held>> + Clone,
+fn grown<K: Ord>(
+    tables: &[&BTreeMap<K, Held>],
     steps: u64,
     name: impl Fn(&K) -> String,
 ) -> Vec<Grower> {
-    let Some(last) = tables.clone().last() else { return Vec::new() };
+    let Some(last) = tables.last() else { return Vec::new() };
     let grower = |(key, now): (&K, &Held)| {
-        let bytes = |table: &BTreeMap<K, Held>| table.get(key).map_or(0, |held| held.bytes);
-        let all: Vec<u64> = tables.clone().map(bytes).collect();
+        let bytes = |table: &&BTreeMap<K, Held>| table.get(key).map_or(0, |held| held.bytes);
+        let all: Vec<u64> = tables.iter().map(bytes).collect();
         let grows = all.len() > 1 && all.windows(2).all(|two| two[0] < two[1]);
         grows.then(|| Grower {
             name: name(key),

@@ -1,5 +1,6 @@
 //! `Stable`: runs that grow and runs that do not.
 
+use freeboard_allocator::HistoryOptions;
 use freeboard_watch::{Growth, Stable, StableError};
 
 use super::*;
@@ -48,6 +49,35 @@ fn a_list_that_keeps_something_of_every_step_is_called_with_its_size_and_the_end
         }
         assert!(matches!(watch.check(), Err(StableError::Grows(_))));
     }
+}
+
+#[test]
+fn scopes_that_grow_are_named_and_those_that_do_not_are_not() {
+    let allocator = allocator(Config::default());
+    allocator.record_history(HistoryOptions::default());
+    let mut kept = Vec::new();
+    let mut watch = Stable::new(&allocator);
+    let growth = first_call(&mut watch, 100, |number| {
+        let _train = freeboard_allocator::scope("train");
+        drop(take(&allocator, 200));
+        {
+            let _metrics = freeboard_allocator::scope("metrics");
+            kept.push(take(&allocator, 2));
+        }
+        if number == 12 {
+            let _workspace = freeboard_allocator::scope("workspace");
+            kept.push(take(&allocator, 64));
+        }
+        let _losses = freeboard_allocator::scope("losses");
+        kept.push(take(&allocator, 1));
+    });
+    let growth = growth.unwrap();
+    let growers: Vec<_> =
+        growth.growers.iter().map(|it| (&*it.name, it.per_step, it.blocks)).collect();
+    let blocks = growth.step;
+    let metrics = ("train/metrics", Bytes::mib(2), blocks);
+    assert_eq!(growers, [metrics, ("train/losses", Bytes::mib(1), blocks)]);
+    assert!(growth.to_string().contains("blocks  scope"), "{growth}");
 }
 
 #[test]
