@@ -48,8 +48,10 @@ impl DumpOptions {
     /// Bundles in this folder, which is made where it is not there.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
         Self {
-            folder: folder.into(),
+            // Wherever the program goes meanwhile.
+            folder: std::path::absolute(&folder).unwrap_or(folder),
             at_most: 3,
             max_bytes: Bytes::mib(512),
             timeline: Timeline::default(),

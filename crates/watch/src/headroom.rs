@@ -68,7 +68,7 @@ impl fmt::Display for Headroom {
         }
         f.write_str(")")?;
         if self.num_ooms > 0 {
-            write!(f, "; {} requests ran out of memory and are in no peak", self.num_ooms)?;
+            write!(f, "; requests that ran out of memory and are in no peak: {}", self.num_ooms)?;
         }
         Ok(())
     }

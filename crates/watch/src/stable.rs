@@ -31,7 +31,8 @@ const TABLES: usize = 3;
 /// it exceeds half their height within a window.
 ///
 /// [`step`](Self::step) looks after 20 steps and whenever there are a quarter more; [`check`](Self::check)
-/// looks now. A step costs a copy of the counters, a look at most a [`Snapshot`](freeboard_snapshot::Snapshot).
+/// looks now. Who grows is told by scope while [history](CachingAllocator::record_history) is recorded, and by the
+/// size of blocks otherwise. A step costs a copy of the counters, a look at most a [`Snapshot`](freeboard_snapshot::Snapshot).
 ///
 /// ```
 /// use freeboard_allocator::{CachingAllocator, Config};

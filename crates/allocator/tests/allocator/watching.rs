@@ -20,7 +20,7 @@ fn run(config: &Config, steps: &Steps, watched: bool) -> (Stats, i64) {
     let (mut held, mut highest) = (Vec::new(), 0);
     for &(size, number, frees, looks) in steps {
         if frees && !held.is_empty() {
-            held.remove(0);
+            drop(held.remove(0));
         }
         held.extend(allocator.allocate_shared(Bytes::new(size), stream(number)).ok());
         if looks && watched {

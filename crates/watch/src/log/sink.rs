@@ -61,7 +61,7 @@ pub(super) struct Rotating {
     path: PathBuf,
     file: Option<File>,
     written: u64,
-    /// Whether the last line may lack its end.
+    /// Whether the last line lacks its end.
     torn: bool,
     limit: Bytes,
     keep: u32,
@@ -98,16 +98,14 @@ impl Rotating {
             self.reopen()?;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        if self.torn {
-            file.write_all(b"\n")?;
-            self.written += 1;
-        }
-        // Until the whole line is there, it may be there in part.
-        self.torn = true;
-        file.write_all(line)?;
+        let whole = if self.torn { [b"\n", line].concat() } else { line.to_vec() };
+        let outcome = file.write_all(&whole);
+        self.written += whole.len() as u64;
         self.torn = false;
-        self.written += line.len() as u64;
-        Ok(())
+        if outcome.is_err() {
+            self.file = None; // opening it anew shows what of the line arrived
+        }
+        outcome
     }
 
     fn rotate(&self) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use freeboard_allocator::HistoryOptions;
 use freeboard_device::Memory;
 use freeboard_device_host::HostDevice;
-use freeboard_snapshot::{Action, BlockState};
+use freeboard_snapshot::{Action, BlockState, Segment};
 use freeboard_watch::{
     Bundle, BundleError, DumpOptions, LogOptions, Manifest, OomDump, dump_on_oom,
 };
@@ -81,7 +81,7 @@ fn a_failed_request_on_real_memory_leaves_everything_that_is_known() {
         .map(|block| snapshot.names.get(block.tag))
         .collect();
     assert_eq!(tags, ["layer3.attn"; 12]);
-    let allocated: Bytes = snapshot.segments.iter().map(|segment| segment.allocated()).sum();
+    let allocated: Bytes = snapshot.segments.iter().map(Segment::allocated).sum();
     let reserved: Bytes = snapshot.segments.iter().map(|segment| segment.size).sum();
     assert_eq!(allocated, Bytes::mib(240));
     assert_eq!(reserved.as_i64(), allocator.stats().reserved_bytes.all.current);

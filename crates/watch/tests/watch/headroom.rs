@@ -68,7 +68,7 @@ fn failed_requests_are_counted_and_a_device_that_fails_is_an_error() {
     allocator.allocate(Bytes::gib(2), StreamId::DEFAULT).unwrap_err();
     let headroom = check_headroom(&allocator, Bytes::ZERO).unwrap();
     assert_eq!(headroom.num_ooms, 1);
-    assert!(headroom.to_string().contains("1 requests ran out of memory"), "{headroom}");
+    assert!(headroom.to_string().contains("are in no peak: 1"), "{headroom}");
     let fault = Fault::Driver { code: 700, message: "illegal address".to_owned() };
     device.set_faults(FaultPlan::nth_call(1, fault));
     let error = check_headroom(&allocator, Bytes::ZERO).unwrap_err();
