@@ -13,8 +13,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("snapshot", &["units"]),
     ("allocator", &["units", "device", "planning", "snapshot"]),
     ("device-cuda", &["units", "device"]),
+    ("survey", &["units", "device", "device-cuda"]),
     ("device-sim", &["units", "device"]),
     ("device-host", &["units", "device", "device-sim"]),
+    ("watch", &["units", "device", "allocator", "snapshot", "survey"]),
     ("buffer", &["units", "device", "allocator", "device-cuda"]),
     ("fake-cuda", &[]),
     ("fake-nvml", &[]),
@@ -32,6 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "replay",
             "packing",
             "snapshot",
+            "survey",
         ],
     ),
 ];
