@@ -11,6 +11,7 @@ pub mod facts;
 pub mod history;
 pub mod model;
 pub mod names;
+pub mod page;
 
 pub use facts::{Facts, Holder, ProcessUse};
 pub use history::{Action, Event, History};
