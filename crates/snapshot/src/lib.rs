@@ -12,6 +12,7 @@ pub mod history;
 pub mod model;
 pub mod names;
 pub mod page;
+pub mod pickle;
 
 pub use facts::{Facts, Holder, ProcessUse};
 pub use history::{Action, Event, History};
