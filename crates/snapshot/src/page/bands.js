@@ -2,31 +2,28 @@
 // Blocks over time: each a band from birth to death, the older below; the largest are exact.
 
 /** How many blocks are drawn one by one; all others together are the band on top. */
-const EXACT = 4000;
+const EXACT = 12000;
 /** A stretch with fewer ticks is looked at block by block; a longer one at the largest only. */
 const NEAR = 40000;
 const BANDS_BOX = { top: 6, bottom: 4, last: null };
 
-/** The largest blocks of all, in order of birth; found once. */
+/** The largest bands of the whole history, in order of birth; found once. */
 function largestOfAll(model) {
   if (!model.largest) {
-    const { size, count } = model.blocks;
-    model.largest = keepLargest(Int32Array.from({ length: count }, (_, life) => life), size);
+    const all = Int32Array.from({ length: model.blocks.count }, (_, life) => life);
+    model.largest = keepLargest(all, 0, model.ticks);
   }
   return model.largest;
 }
 
-/** The largest of these, in the order they come in. */
-function keepLargest(lives, size) {
+/** Those of these blocks whose bands between two ticks are largest, in the order they come in. */
+function keepLargest(lives, first, last) {
   if (lives.length <= EXACT) return Int32Array.from(lives);
-  const sizes = Float64Array.from(lives, (life) => size[life]).sort();
-  const least = sizes[sizes.length - EXACT];
-  let ties = EXACT;
-  for (let at = sizes.length - 1; at >= 0 && sizes[at] > least; at--) ties--;
-  return Int32Array.from(lives).filter((life) => {
-    if (size[life] > least) return true;
-    return size[life] === least && ties-- > 0;
-  });
+  const { birth, death, size } = view.model.blocks;
+  const areas = Float64Array.from(lives, (life) =>
+    size[life] * (Math.min(death[life], last) - Math.max(birth[life], first)));
+  const least = areas.slice().sort()[areas.length - EXACT];
+  return Int32Array.from(lives).filter((_, at) => areas[at] > least);
 }
 
 /** The blocks that this window draws one by one. */
@@ -38,8 +35,9 @@ function exactBlocks() {
   if (exact && exact.model === model && exact.first === first && exact.last === last) {
     return exact.lives;
   }
-  const lives = keepLargest(model.aliveWithin(first, last), model.blocks.size);
-  BANDS_BOX.exact = { model, first, last, lives };
+  const within = model.aliveWithin(first, last);
+  const lives = keepLargest(within, first, last);
+  BANDS_BOX.exact = { model, first, last, lives, every: lives.length === within.length };
   return lives;
 }
 
@@ -122,9 +120,10 @@ function drawBands(surface) {
   drawMoment(context, axis, top, top + height);
   BANDS_BOX.last = { axis, top, height, most, lives };
   const all = model.blocks.count;
-  byId("bands-note").textContent = lives.length < all && lives.length >= EXACT
-    ? `the largest ${countText(lives.length)} ${tickOf(view.high) - tickOf(view.low) > NEAR ? "of all" : "in view"}; the rest grey on top`
-    : "every block";
+  const inView = tickOf(view.high) - tickOf(view.low) <= NEAR;
+  const every = inView ? BANDS_BOX.exact.every : lives.length === all;
+  byId("bands-note").textContent = every ? "every block"
+    : `the largest ${countText(lives.length)} ${inView ? "in view" : "of all"}; the rest grey on top`;
   return spans;
 }
 

@@ -84,10 +84,16 @@ class Kinds {
     }
     const ranked = Array.from(most.keys()).filter((key) => most[key] > 0);
     ranked.sort((a, b) => most[b] - most[a] || a - b);
-    this.count = ranked.length;
     this.kindOfKey = new Uint8Array(count).fill(OTHER);
-    ranked.slice(0, SHOWN).forEach((key, kind) => { this.kindOfKey[key] = kind; });
-    this.shown = ranked.slice(0, SHOWN);
+    // The steadiest lies lowest, so that what comes and goes does not shake the rest.
+    const area = new Float64Array(count);
+    const { death } = model.blocks;
+    for (let life = 0; life < keys.length; life++) {
+      area[keys[life]] += size[life] * (Math.min(death[life], model.ticks) - Math.max(0, birth[life]));
+    }
+    const steady = (key) => area[key] / most[key];
+    this.shown = ranked.slice(0, SHOWN).sort((a, b) => steady(b) - steady(a) || a - b);
+    this.shown.forEach((key, kind) => { this.kindOfKey[key] = kind; });
     this.kind = new Uint8Array(keys.length);
     for (let life = 0; life < keys.length; life++) this.kind[life] = this.kindOfKey[keys[life]];
   }

@@ -10,15 +10,15 @@ function modelOf(number) {
   return page.models[number];
 }
 
-/** The way to colour that tells most: tags where there are any, else lines, else sizes. */
+/** The way to colour that tells most: tags where most blocks have one, else lines, else sizes. */
 function bestWay(model) {
   const { tag, stack, count } = model.blocks;
-  let tags = false, stacks = false;
+  let tags = 0, stacks = 0;
   for (let life = 0; life < count; life++) {
-    tags ||= tag[life] !== 0;
-    stacks ||= stack[life] !== 0;
+    if (tag[life]) tags++;
+    if (stack[life]) stacks++;
   }
-  return tags ? "tag" : stacks ? "line" : "size";
+  return 2 * tags > count ? "tag" : stacks ? "line" : tags ? "tag" : "size";
 }
 
 function showDevice(number) {

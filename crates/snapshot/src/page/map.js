@@ -1,7 +1,7 @@
 "use strict";
 // The segment map: every byte held at the moment, to scale, coloured like the charts.
 
-const MAP_BOX = { left: 10, top: 2, strips: [], height: 0, hatch: null };
+const MAP_BOX = { left: 10, margin: 2, strips: [], height: 0, hatch: null };
 
 /** A pattern of slanted lines for memory that waits to become free. */
 function hatchOf(context, ratio) {
@@ -54,9 +54,10 @@ function drawStrip(context, strip, memory) {
   let free = from;
   const labelGap = (end) => {
     const wide = (end - free) * scale;
-    if (segment.outside || wide < 54) return;
+    if (segment.outside || wide < 40) return;
     context.fillStyle = view.theme.muted;
-    const text = fitText(context, bytesText(end - free), wide - 8);
+    const text = bytesText(end - free);
+    if (context.measureText(text).width > wide - 6) return;
     context.fillText(text, x + (free - from) * scale + wide / 2, y + height - 5);
   };
   context.textAlign = "center";
@@ -78,10 +79,11 @@ function drawStrip(context, strip, memory) {
     context.fillRect(left, y, wide > 3 ? wide - 0.7 : wide, height);
     right = stop;
     drawn++;
-    if (wide > 54 && kind !== PENDING) {
+    if (wide > 40 && kind !== PENDING) {
       context.fillStyle = shown ? inkOn(colourOf(kind)) : view.theme.muted;
       const text = bytesText(blocks.size[life]);
-      context.fillText(fitText(context, text, wide - 8), left + wide / 2, y + height - 5);
+      const fits = context.measureText(text).width < wide - 6;
+      if (fits) context.fillText(text, left + wide / 2, y + height - 5);
     }
   }
   if (free < to) labelGap(to);
@@ -89,7 +91,7 @@ function drawStrip(context, strip, memory) {
 }
 
 /** Frames of the chosen block and of the largest free one. */
-function drawFrames(context, memory) {
+function drawFrames(context, memory, failed) {
   const { blocks } = view.model;
   const frame = (start, size, segment, colour, thick) => {
     for (const strip of MAP_BOX.strips) {
@@ -106,7 +108,6 @@ function drawFrames(context, memory) {
   };
   const { largest } = memory;
   if (largest.segment) {
-    const failed = view.model.told.marks.ooms.some(({ tick }) => tick === memory.tick);
     frame(largest.start, largest.size, largest.segment, failed ? view.theme.alarm : view.theme.muted, failed ? 2 : 1);
   }
   if (view.chosen >= 0) {
@@ -116,10 +117,30 @@ function drawFrames(context, memory) {
   }
 }
 
+/** What a failed request wanted, to the same scale, so that the eye can look for room. */
+function drawWanted(context, asked, scale, width, across) {
+  const { alarm, panel } = view.theme;
+  const y = MAP_BOX.margin + 1, wide = Math.min(width, Math.max(3, asked / scale));
+  context.fillStyle = panel;
+  context.fillRect(0, 0, across, LINE.height + 6);
+  context.strokeStyle = context.fillStyle = alarm;
+  context.lineWidth = 1.5;
+  context.setLineDash([5, 3]);
+  context.strokeRect(MAP_BOX.left + 0.75, y + 0.75, wide - 1.5, LINE.height - 1.5);
+  context.setLineDash([]);
+  context.lineWidth = 1;
+  const text = `wanted: ${bytesText(asked)}`;
+  const inside = wide > context.measureText(text).width + 12;
+  context.textAlign = "left";
+  context.fillText(text, MAP_BOX.left + (inside ? 6 : wide + 6), y + LINE.height - 5);
+}
+
 function drawMap(surface) {
   const context = surface.begin();
   const memory = memoryAt(view.moment);
-  const width = Math.max(40, surface.width - 2 * MAP_BOX.left), height = surface.height - 2 * MAP_BOX.top;
+  const failed = view.model.told.marks.ooms.find(({ tick }) => tick === memory.tick);
+  const top = MAP_BOX.margin + (failed ? LINE.height + 6 : 0);
+  const width = Math.max(40, surface.width - 2 * MAP_BOX.left), height = surface.height - top - MAP_BOX.margin;
   const scale = fittingScale(memory.groups, width, height) / view.enlarged;
   const strips = MAP_BOX.strips = [];
   MAP_BOX.height = flow(memory.groups, width, scale, (segment, x, y, part, from, to) => {
@@ -127,7 +148,7 @@ function drawMap(surface) {
   });
   view.scrolled = Math.max(0, Math.min(view.scrolled, MAP_BOX.height - height));
   MAP_BOX.hatch = hatchOf(context, surface.ratio);
-  for (const strip of strips) strip.y += MAP_BOX.top - view.scrolled;
+  for (const strip of strips) strip.y += top - view.scrolled;
   let drawn = 0;
   for (const strip of strips) {
     if (strip.y > surface.height || strip.y + LINE.height < 0) continue;
@@ -135,7 +156,7 @@ function drawMap(surface) {
   }
   context.textAlign = "left";
   for (const group of memory.groups) {
-    const y = group.y + MAP_BOX.top - view.scrolled + 13;
+    const y = group.y + top - view.scrolled + 13;
     if (y < 0 || y > surface.height + 12) continue;
     context.fillStyle = view.theme.muted;
     const known = !group.segments[0]?.outside;
@@ -144,7 +165,8 @@ function drawMap(surface) {
     const text = `${group.name}:  ${counted}${bytesText(group.used)} in use`;
     context.fillText(fitText(context, text, width), MAP_BOX.left, y);
   }
-  drawFrames(context, memory);
+  drawFrames(context, memory, failed);
+  if (failed) drawWanted(context, failed.asked, scale, width, surface.width);
   const pixel = bytesText(scale);
   byId("map-note").textContent = memory.segments.length
     ? `a pixel is ${pixel}; grey is free${memory.largest.size ? `, framed the largest free block, ${bytesText(memory.largest.size)}` : ""}`

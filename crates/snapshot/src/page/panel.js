@@ -18,7 +18,9 @@ function showSummary() {
   const list = [["peak live", bytesText(model.live[model.peak]), when(model.peak)]];
   if (model.knowsHeld) {
     list.push(["peak held", bytesText(model.held[model.heldPeak]), when(model.heldPeak)]);
-    list.push(["in the end", bytesText(end.held), ` held, ${bytesText(end.live)} live`]);
+    if (!told.marks.ooms.length) {
+      list.push(["in the end", bytesText(end.held), ` held, ${bytesText(end.live)} live`]);
+    }
     list.push(["fragmentation", fragmentationText(end)]);
     list.push(["largest free block", bytesText(end.largest.size)]);
   }

@@ -1,9 +1,9 @@
 "use strict";
 // Words, numbers and elements. Everything that comes from a file becomes text, never markup.
 
-const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/** Bytes in the largest unit that leaves at least one whole: "1.25 GiB". */
+/** Bytes in the largest unit that leaves at least one whole: "1.25 GiB", "512 B". */
 function bytesText(bytes) {
   let unit = 0, scaled = Math.abs(bytes);
   while (scaled >= 1024 && unit < UNITS.length - 1) { scaled /= 1024; unit++; }
@@ -37,10 +37,10 @@ function spanText(us) {
 
 const percentText = (part) => `${(100 * part).toFixed(part < 0.0995 ? 1 : 0)} %`;
 
-/** The end of a path, where the meaning is. */
+/** The last part of a path; `__init__.py` says nothing without the one before. */
 function shortPath(path) {
   const parts = path.split(/[/\\]/);
-  return parts.length > 2 ? parts.slice(-2).join("/") : path;
+  return parts.slice(/^(__|mod\.rs|lib\.rs|main\.rs)/.test(parts.at(-1)) ? -2 : -1).join("/");
 }
 
 /** An element with properties and children; strings become text. */

@@ -46,14 +46,6 @@ function fillColumns(surface, axis, plotHeight, most) {
   };
   let stacks = 0;
   for (let column = 0; column < columns; column++) {
-    if (column && first[column] === first[column - 1] && last[column] === last[column - 1]) {
-      // Several pixels show the same ticks.
-      for (let row = 0; row < rows; row++) {
-        words[row * columns + column] = words[row * columns + column - 1];
-      }
-      tops[column] = tops[column - 1];
-      continue;
-    }
     const high = model.highest.find(first[column], last[column]);
     const low = model.lowest.find(first[column], last[column]);
     tops[column] = model.live[high];
@@ -159,7 +151,7 @@ function drawTimeline(surface) {
   const peak = Math.max(model.held[model.heldPeak], model.live[model.peak], 1);
   // A ceiling far above would press all the rest flat.
   const highest = Math.max(0, ...limits.map(({ bytes }) => bytes).filter((one) => one < 1.6 * peak));
-  const most = Math.max(peak, highest) * 1.04;
+  const most = Math.max(peak * 1.04, highest * 1.12);
   const y = (bytes) => top + height - bytes / most * height;
   TIMELINE.last = { axis, top, height, most };
 
@@ -199,7 +191,7 @@ function drawTimeline(surface) {
     context.setLineDash([]);
     context.fillStyle = theme.alarm;
     context.textAlign = "left";
-    context.fillText(`${name}: ${bytesText(bytes)}`, axis.left + 6, y(bytes) + 12);
+    context.fillText(`${name}: ${bytesText(bytes)}`, axis.left + 6, y(bytes) - 4);
   }
   drawTimes(context, axis, bottom);
   drawLife(context, axis, bottom - 6);
