@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
+pub mod files;
 pub mod least;
 pub mod picture;
 pub mod run;

@@ -135,8 +135,8 @@ impl Trace {
     /// or breaks the format; the error names the file, the line and what to do.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, TraceError> {
         let path = path.as_ref();
-        let (name, content) = compress::load(path)?;
-        let mut trace = Self::parse(&name, &content)?;
+        let (name, text) = compress::load(path)?;
+        let mut trace = Self::parse_text(&name, &text)?;
         compress::short_name(&name).clone_into(&mut trace.name);
         Ok(trace)
     }
@@ -159,10 +159,14 @@ impl Trace {
     /// ```
     pub fn parse(name: &str, content: &[u8]) -> Result<Self, TraceError> {
         let text = compress::unpack(name, content)?;
+        Self::parse_text(name, &text)
+    }
+
+    fn parse_text(name: &str, text: &[u8]) -> Result<Self, TraceError> {
         if text.first() == Some(&0x80) {
             return Err(TraceError::Snapshot { name: name.to_owned() });
         }
-        text::parse(name, &text)
+        text::parse(name, text)
     }
 
     /// A trace to be filled in by a program.

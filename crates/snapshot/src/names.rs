@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {
@@ -83,16 +83,18 @@ impl fmt::Display for PoolId {
 }
 
 /// Strings, each kept once: tags, file names, function names.
+///
+/// The tables hash with a key: names come from files, and files from strangers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "Vec<Box<str>>", into = "Vec<Box<str>>")]
 pub struct Names {
     texts: Vec<Box<str>>,
-    numbers: FxHashMap<Box<str>, NameId>,
+    numbers: HashMap<Box<str>, NameId>,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { texts: vec!["".into()], numbers: FxHashMap::from_iter([("".into(), NameId(0))]) }
+        Self { texts: vec!["".into()], numbers: HashMap::from_iter([("".into(), NameId(0))]) }
     }
 }
 
@@ -181,8 +183,8 @@ pub struct Stacks {
     /// Where each stack ends in `ids`; it begins where the one before ends.
     ends: Vec<u32>,
     ids: Vec<u32>,
-    frame_numbers: FxHashMap<Frame, u32>,
-    stack_numbers: FxHashMap<Box<[u32]>, StackId>,
+    frame_numbers: HashMap<Frame, u32>,
+    stack_numbers: HashMap<Box<[u32]>, StackId>,
 }
 
 impl Default for Stacks {
@@ -191,8 +193,8 @@ impl Default for Stacks {
             frames: Vec::new(),
             ends: vec![0],
             ids: Vec::new(),
-            frame_numbers: FxHashMap::default(),
-            stack_numbers: FxHashMap::from_iter([(Box::from([]), StackId(0))]),
+            frame_numbers: HashMap::default(),
+            stack_numbers: HashMap::from_iter([(Box::from([]), StackId(0))]),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `PyTorch`'s snapshot files.
 
 mod builder;
+mod encode;
 mod error;
 mod finish;
 mod input;
@@ -12,6 +13,7 @@ mod records;
 mod seldom;
 mod texts;
 mod value;
+mod write;
 
 use std::io::Read;
 
@@ -20,6 +22,7 @@ use freeboard_units::Bytes;
 use crate::model::Snapshot;
 
 pub use error::PickleError;
+pub use write::write;
 
 /// How a file is read.
 #[derive(Clone, Debug)]
@@ -49,5 +52,5 @@ impl ReadOptions {
 /// # Errors
 /// The file.
 pub fn read(source: impl Read, options: &ReadOptions) -> Result<Snapshot, PickleError> {
-    machine::Machine::new(source, options.clone()).run().map_err(PickleError::tidy)
+    machine::Machine::new(source, options.clone()).run().map_err(error::Fault::told)
 }

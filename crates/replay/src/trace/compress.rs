@@ -1,4 +1,4 @@
-//! Files on the way in and out: compression, standard input, and writing without half-written files.
+//! The text of trace files, and writing without half-written files.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -8,44 +8,43 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::TraceError;
+use crate::files;
 
 /// More text than a recorder writes; what lies above is a mistake or an attack.
 const TEXT_BYTES_MAX: u64 = 4 << 30;
 
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-
-/// The content of a file, or of standard input for `-`, and its name for messages.
+/// The text of a file, or of standard input for `-`, and its name for messages.
 pub(super) fn load(path: &Path) -> Result<(String, Vec<u8>), TraceError> {
-    let is_stdin = path == Path::new("-");
-    let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
-    let content =
-        if is_stdin { read_all(io::stdin().lock()) } else { File::open(path).and_then(read_all) };
-    match content {
-        Ok(content) => Ok((name, content)),
-        Err(source) if source.kind() == io::ErrorKind::FileTooLarge => {
-            Err(TraceError::TooLong { name })
-        }
-        Err(source) => Err(TraceError::Read { name, source }),
+    let opened = files::open(path).map_err(|source| {
+        let name = files::name_of(path);
+        TraceError::Read { name, source }
+    })?;
+    let (name, packing) = (opened.name().to_owned(), opened.packing());
+    match read_all(opened) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(failure(name, packing, error)),
     }
 }
 
 /// The text of a content that may be compressed, which its first bytes tell.
 pub(super) fn unpack<'c>(name: &str, content: &'c [u8]) -> Result<Cow<'c, [u8]>, TraceError> {
-    let (format, text) = if content.starts_with(&GZIP) {
-        ("gzip", read_all(flate2::bufread::MultiGzDecoder::new(content)))
-    } else if content.starts_with(&ZSTD) {
-        ("zstd", zstd::Decoder::with_buffer(content).and_then(read_all))
-    } else {
+    let Some(packing) = files::Packing::of(content) else {
         return Ok(Cow::Borrowed(content));
     };
-    let name = name.to_owned();
-    match text {
-        Ok(text) => Ok(Cow::Owned(text)),
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            Err(TraceError::TooLong { name })
+    let text = packing.unpack(content).and_then(read_all);
+    text.map(Cow::Owned).map_err(|error| failure(name.to_owned(), Some(packing), error))
+}
+
+fn failure(name: String, packing: Option<files::Packing>, source: io::Error) -> TraceError {
+    if source.kind() == io::ErrorKind::FileTooLarge {
+        return TraceError::TooLong { name };
+    }
+    // An error with the system's number is the disk's, any other the decompressor's.
+    match packing {
+        Some(packing) if source.raw_os_error().is_none() => {
+            TraceError::Corrupt { name, format: packing.name(), source }
         }
-        Err(source) => Err(TraceError::Corrupt { name, format, source }),
+        _ => TraceError::Read { name, source },
     }
 }
 

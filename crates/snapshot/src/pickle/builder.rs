@@ -2,12 +2,10 @@
 
 use std::mem;
 
-use crate::history::Event;
-use crate::model::{Annotation, Block, DeviceMemory, Segment};
 use crate::names::{NameId, Names, PoolId, PoolIndex, StackId, Stacks};
 
-use super::error::{Result, malformed, wrong};
-use super::key::{FRAMES, NOT_APPLICABLE};
+use super::error::{Fault, Result, malformed, wrong};
+use super::key::{FILENAME, FRAMES, NOT_APPLICABLE};
 use super::objects::{Arena, List, Pairs};
 use super::records::Record;
 use super::texts::{self, Texts};
@@ -173,6 +171,15 @@ impl Builder {
         Some(list)
     }
 
+    /// The list that a value stands for; any empty one is `List::Empty`.
+    pub(super) fn list(&mut self, value: Value) -> Option<List> {
+        match value.data {
+            Data::List(handle) => self.take_list(handle),
+            Data::Stack(0) | Data::None => Some(List::Empty),
+            _ => None,
+        }
+    }
+
     /// Lets the next dictionary in this slot use the room of the last one.
     pub(super) fn recycle(&mut self, handle: Handle, mut pairs: Pairs) {
         if pairs.capacity() > ROOM {
@@ -231,23 +238,7 @@ impl Builder {
     fn append_one(&mut self, list: &mut List, entry: Value) -> Result<()> {
         let fits = match entry.data {
             Data::Dict(handle) => {
-                let Some(pairs) = self.dicts.get(handle).map(mem::take) else {
-                    return Err(used_twice(entry.at));
-                };
-                let record = self.record(&pairs, entry.at)?;
-                let now = match record {
-                    Record::Frame(number) => Data::Frame(number),
-                    _ => Data::Done,
-                };
-                if let Some((_, kept)) = self.dicts.take(handle) {
-                    self.forget(entry.data, kept, now);
-                }
-                for (_, value) in &pairs {
-                    if is_object(&value.data) {
-                        self.discard(*value);
-                    }
-                }
-                self.recycle(handle, pairs);
+                let record = self.use_dict(handle, entry.at)?;
                 list.add(record)
             }
             Data::Frame(number) => list.add(Record::Frame(number)),
@@ -266,6 +257,49 @@ impl Builder {
         }
         let found = format!("of another kind than the entries before ({})", self.describe(entry));
         Err(wrong(entry.at, "", found, "entries of one kind in a list"))
+    }
+
+    /// A dictionary becomes what it means.
+    fn use_dict(&mut self, handle: Handle, at: u64) -> Result<Record> {
+        let Some(pairs) = self.dicts.get(handle).map(mem::take) else {
+            return Err(used_twice(at));
+        };
+        let record = self.record(&pairs, at)?;
+        let now = match record {
+            Record::Frame(number) => Data::Frame(number),
+            _ => Data::Done,
+        };
+        if let Some((_, kept)) = self.dicts.take(handle) {
+            self.forget(Data::Dict(handle), kept, now);
+        }
+        for (_, value) in &pairs {
+            if is_object(&value.data) {
+                self.discard(*value);
+            }
+        }
+        self.recycle(handle, pairs);
+        Ok(record)
+    }
+
+    /// What a dictionary or list is when it is referred to again, and where on the stack it was
+    /// made. Frames and stacks are shared; others are not.
+    pub(super) fn settle(&mut self, data: Data, at: u64) -> Result<(Data, usize)> {
+        Ok(match data {
+            Data::Dict(handle) => {
+                let pairs = self.dicts.view(handle).map_or(&[][..], Vec::as_slice);
+                let is_frame = pairs.iter().any(|(key, _)| *key == FILENAME);
+                let height = self.dicts.height(handle.slot);
+                match is_frame.then(|| self.use_dict(handle, at)).transpose()? {
+                    Some(Record::Frame(number)) => (Data::Frame(number), height),
+                    _ => (data, height),
+                }
+            }
+            Data::List(handle) => {
+                let height = self.lists.height(handle.slot);
+                (self.as_stack(handle, at)?, height)
+            }
+            other => (other, usize::MAX),
+        })
     }
 
     /// Two numbers are a pair; what other tuples hold is not needed.
@@ -306,67 +340,8 @@ fn is_object(data: &Data) -> bool {
 }
 
 #[cold]
-fn used_twice(at: u64) -> Box<super::PickleError> {
+fn used_twice(at: u64) -> Fault {
     malformed(at, "an entry stands in two places")
-}
-
-impl List {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Empty | Self::Other | Self::Requests(..) => 0,
-            Self::Events(entries) => entries.len(),
-            Self::Frames(entries) => entries.len(),
-            Self::Segments(entries) => entries.len(),
-            Self::Blocks(entries) => entries.len(),
-            Self::Annotations(entries) => entries.len(),
-            Self::Traces(entries) => entries.len(),
-            Self::Devices(entries) => entries.len(),
-        }
-    }
-
-    /// The memory its entries take.
-    fn bytes(&self) -> usize {
-        let entry = match self {
-            Self::Empty | Self::Other | Self::Requests(..) => 0,
-            Self::Events(_) => size_of::<Event>(),
-            Self::Frames(_) => 4,
-            Self::Segments(_) => size_of::<Segment>(),
-            Self::Blocks(_) => size_of::<Block>(),
-            Self::Annotations(_) => size_of::<Annotation>(),
-            Self::Traces(_) => size_of::<Vec<Event>>(),
-            Self::Devices(_) => size_of::<DeviceMemory>(),
-        };
-        entry * self.len()
-    }
-
-    /// Adds an entry, if it is of the kind of those before; says whether it is.
-    fn add(&mut self, record: Record) -> bool {
-        match (&mut *self, record) {
-            (Self::Events(entries), Record::Event(entry)) => entries.push(entry),
-            (Self::Frames(entries), Record::Frame(entry)) => entries.push(entry),
-            (Self::Segments(entries), Record::Segment(entry)) => entries.push(entry),
-            (Self::Blocks(entries), Record::Block(entry)) => entries.push(entry),
-            (Self::Annotations(entries), Record::Annotation(entry)) => entries.push(entry),
-            (Self::Traces(entries), Record::Trace(entry)) => entries.push(entry),
-            (Self::Devices(entries), Record::Device(entry)) => entries.push(entry),
-            (Self::Other, _) | (Self::Requests(..), Record::Request(..)) => {}
-            (Self::Empty, record) => {
-                *self = match record {
-                    Record::Event(entry) => Self::Events(vec![entry]),
-                    Record::Frame(entry) => Self::Frames(vec![entry]),
-                    Record::Segment(entry) => Self::Segments(vec![entry]),
-                    Record::Block(entry) => Self::Blocks(vec![entry]),
-                    Record::Annotation(entry) => Self::Annotations(vec![entry]),
-                    Record::Trace(entry) => Self::Traces(vec![entry]),
-                    Record::Device(entry) => Self::Devices(vec![entry]),
-                    Record::Request(size, stack) => Self::Requests(size, stack),
-                    Record::Other => Self::Other,
-                };
-            }
-            _ => return false,
-        }
-        true
-    }
 }
 
 /// The stack a value stands for.

@@ -100,15 +100,29 @@ pub enum PickleError {
     },
 }
 
-/// Errors travel boxed: they are large and rare.
-pub(super) type Result<T> = std::result::Result<T, Box<PickleError>>;
+/// An error on its way out: boxed, because errors are large and rare.
+pub(super) struct Fault(Box<PickleError>);
 
-impl PickleError {
+pub(super) type Result<T> = std::result::Result<T, Fault>;
+
+impl From<PickleError> for Fault {
+    #[cold]
+    fn from(error: PickleError) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl Fault {
+    /// Whether the file ended too early.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(*self.0, PickleError::Truncated { .. })
+    }
+
     /// Puts what is around it before the path.
-    pub(super) fn within(mut self: Box<Self>, outer: &str) -> Box<Self> {
-        match &mut *self {
-            Self::Value { path, .. } => path.insert_str(0, outer),
-            Self::Truncated { place, .. } if place.is_empty() && !outer.is_empty() => {
+    pub(super) fn within(mut self, outer: &str) -> Self {
+        match &mut *self.0 {
+            PickleError::Value { path, .. } => path.insert_str(0, outer),
+            PickleError::Truncated { place, .. } if place.is_empty() && !outer.is_empty() => {
                 *place = format!(", in {outer}");
             }
             _ => {}
@@ -116,9 +130,9 @@ impl PickleError {
         self
     }
 
-    /// Removes the dot that the first key of a path has before it.
-    pub(super) fn tidy(mut self: Box<Self>) -> Self {
-        if let Self::Value { path, .. } = &mut *self {
+    /// The error as it is told, without the dot that the first key of a path has before it.
+    pub(super) fn told(mut self) -> PickleError {
+        if let PickleError::Value { path, .. } = &mut *self.0 {
             if path.starts_with('.') {
                 path.remove(0);
             }
@@ -126,14 +140,14 @@ impl PickleError {
                 path.push_str("the snapshot");
             }
         }
-        *self
+        *self.0
     }
 }
 
 /// The bytes are no pickle.
 #[cold]
-pub(super) fn malformed(offset: u64, what: &'static str) -> Box<PickleError> {
-    Box::new(PickleError::Malformed { offset, what })
+pub(super) fn malformed(offset: u64, what: &'static str) -> Fault {
+    Fault::from(PickleError::Malformed { offset, what })
 }
 
 /// The field `path` is not what it should be.
@@ -143,6 +157,6 @@ pub(super) fn wrong(
     path: impl Into<String>,
     found: impl Into<String>,
     expected: &'static str,
-) -> Box<PickleError> {
-    Box::new(PickleError::Value { offset, path: path.into(), found: found.into(), expected })
+) -> Fault {
+    Fault::from(PickleError::Value { offset, path: path.into(), found: found.into(), expected })
 }

@@ -8,14 +8,14 @@ use crate::history::{Event, History};
 use crate::model::{Annotation, DeviceMemory, Segment, Setting, Snapshot};
 
 use super::builder::Builder;
-use super::error::{PickleError, Result, wrong};
+use super::error::{Fault, PickleError, Result, wrong};
 use super::key;
 use super::objects::{List, Pairs};
 use super::records::HOST;
 use super::value::{Data, Handle, Value};
 
 /// The deepest table within tables, and the most bytes of text, in the settings.
-const DEPTH_MAX: usize = 4;
+pub(super) const DEPTH_MAX: usize = 4;
 const SETTINGS_MAX: usize = 1 << 20;
 
 impl Builder {
@@ -90,15 +90,6 @@ impl Builder {
         Ok(())
     }
 
-    /// The list that a value stands for; any empty one is `List::Empty`.
-    fn list(&mut self, value: Value) -> Option<List> {
-        match value.data {
-            Data::List(handle) => self.take_list(handle),
-            Data::Stack(0) | Data::None => Some(List::Empty),
-            _ => None,
-        }
-    }
-
     fn segments(&mut self, key: u32, value: Value) -> Result<Vec<Segment>> {
         match self.list(value) {
             Some(List::Segments(segments)) => Ok(segments),
@@ -110,6 +101,8 @@ impl Builder {
     fn histories(&mut self, key: u32, value: Value) -> Result<Vec<History>> {
         let whole = |events: Vec<Event>| History { events, dropped: 0 };
         match self.list(value) {
+            // Pinned memory has one history for all devices.
+            Some(List::Events(events)) if key == key::HOST_TRACES => Ok(vec![whole(events)]),
             Some(List::Traces(traces)) => Ok(traces.into_iter().map(whole).collect()),
             Some(List::Empty) => Ok(Vec::new()),
             _ => Err(self.unexpected(key, value, "a list with a list of events for each device")),
@@ -161,6 +154,11 @@ impl Builder {
     fn ours(&mut self, snapshot: &mut Snapshot, pairs: &Pairs) -> Result<()> {
         for &(key, value) in pairs {
             match key {
+                // The writer adds empty histories for devices that have a segment.
+                key::HISTORIES => {
+                    let count = self.whole(key, value)?;
+                    snapshot.histories.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+                }
                 key::DEVICES => snapshot.devices = self.devices(key, value)?,
                 key::DROPPED => self.dropped(&mut snapshot.histories, key, value)?,
                 key::HOST_DROPPED => self.dropped(&mut snapshot.host_histories, key, value)?,
@@ -199,6 +197,6 @@ impl Builder {
 
 const SETTINGS: &str = "up to 1 MiB of settings, in tables up to 4 deep";
 
-fn unknown(found: &str) -> Box<PickleError> {
-    Box::new(PickleError::NotASnapshot { found: found.to_owned() })
+fn unknown(found: &str) -> Fault {
+    Fault::from(PickleError::NotASnapshot { found: found.to_owned() })
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::error::{PickleError, Result, malformed};
+use super::error::{Fault, PickleError, Result, malformed};
 
 const BUFFER: usize = 128 << 10;
 /// The longest text; the longest in a real file is a function's name with its template arguments.
@@ -55,7 +55,7 @@ impl<R: Read> Input<R> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     let offset = self.base + self.end as u64;
-                    return Err(Box::new(PickleError::Read { offset, source }));
+                    return Err(Fault::from(PickleError::Read { offset, source }));
                 }
             }
         }
@@ -67,7 +67,7 @@ impl<R: Read> Input<R> {
         while self.end - self.at < count {
             if !self.more()? {
                 let offset = self.base + self.end as u64;
-                return Err(Box::new(PickleError::Truncated { offset, place: String::new() }));
+                return Err(Fault::from(PickleError::Truncated { offset, place: String::new() }));
             }
         }
         Ok(())

@@ -77,6 +77,7 @@ words! {
     DEVICE_TOTAL = "device_total",
     DEVICE_LIMIT = "device_limit",
     DROPPED = "dropped",
+    HISTORIES = "histories",
     HOST_DROPPED = "host_dropped",
 }
 

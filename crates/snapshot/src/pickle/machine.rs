@@ -6,7 +6,7 @@ use crate::model::Snapshot;
 
 use super::ReadOptions;
 use super::builder::Builder;
-use super::error::{PickleError, Result, malformed};
+use super::error::{Fault, PickleError, Result, malformed};
 use super::input::Input;
 use super::path::path;
 use super::value::{Data, Kept, Value};
@@ -41,7 +41,7 @@ impl<R: Read> Machine<R> {
                 Ok(Next::Go) => {}
                 Ok(Next::Stop) => break,
                 Err(error) => {
-                    let is_cut = matches!(*error, PickleError::Truncated { .. });
+                    let is_cut = error.is_cut();
                     let place = if is_cut { self.path(self.stack.len()) } else { String::new() };
                     return Err(error.within(place.trim_start_matches('.')));
                 }
@@ -61,7 +61,7 @@ impl<R: Read> Machine<R> {
             [b'{' | b'<' | b' ' | b'\n', ..] => "text, perhaps JSON or HTML",
             _ => return Ok(()),
         };
-        Err(Box::new(PickleError::NotASnapshot { found: found.to_owned() }))
+        Err(Fault::from(PickleError::NotASnapshot { found: found.to_owned() }))
     }
 
     /// One opcode costs as much as its bytes, so that once a buffer is often enough.
@@ -70,7 +70,7 @@ impl<R: Read> Machine<R> {
         let stacks = self.stack.capacity() * size_of::<Value>() + self.marks.capacity() * 8;
         let (bytes, limit) = (stacks + self.builder.bytes(), self.options.memory);
         if bytes as u64 > limit.get() {
-            return Err(Box::new(PickleError::TooLarge { offset: self.input.offset(), limit }));
+            return Err(Fault::from(PickleError::TooLarge { offset: self.input.offset(), limit }));
         }
         Ok(())
     }
@@ -115,8 +115,8 @@ impl<R: Read> Machine<R> {
                 self.text(length.into())?;
             }
             b'(' => self.marks.push(self.stack.len()),
-            b'}' => self.new_dict()?,
-            b']' => self.new_list()?,
+            b'}' => self.new_dict(self.stack.len())?,
+            b']' => self.new_list(self.stack.len())?,
             b'u' => self.set_items()?,
             b'e' => self.append_items()?,
             0x86 => self.tuple_of(2)?,
@@ -158,11 +158,21 @@ impl<R: Read> Machine<R> {
     pub(super) fn get(&mut self, index: u32) -> Result<()> {
         let data = match self.builder.memo.get(index, self.at)? {
             Kept::Data(data) => data,
-            Kept::Dict(slot) => Data::Dict(self.builder.dicts.current(slot)),
-            Kept::List(slot) => Data::List(self.builder.lists.current(slot)),
+            Kept::Dict(slot) => self.settle(Data::Dict(self.builder.dicts.current(slot)))?,
+            Kept::List(slot) => self.settle(Data::List(self.builder.lists.current(slot)))?,
         };
         self.push(data);
         Ok(())
+    }
+
+    /// A frame or stack that is referred to again becomes its number now: its first mention may
+    /// lie on the stack still, waiting for what it is part of, and becomes the same.
+    fn settle(&mut self, data: Data) -> Result<Data> {
+        let (now, height) = self.builder.settle(data, self.at)?;
+        if let Some(first) = self.stack.get_mut(height).filter(|first| first.data == data) {
+            first.data = now;
+        }
+        Ok(now)
     }
 
     /// Keeps the top of the stack in the memo.
@@ -203,22 +213,22 @@ impl<R: Read> Machine<R> {
             }
             _ => {
                 let what = format!("a whole number of {length} bytes");
-                return Err(Box::new(PickleError::Unsupported { offset: self.at, what }));
+                return Err(Fault::from(PickleError::Unsupported { offset: self.at, what }));
             }
         };
         self.push(data);
         Ok(())
     }
 
-    pub(super) fn new_dict(&mut self) -> Result<()> {
-        let handle = self.builder.dicts.add();
+    pub(super) fn new_dict(&mut self, height: usize) -> Result<()> {
+        let handle = self.builder.dicts.add(height);
         let handle = handle.ok_or_else(|| malformed(self.at, "there are too many dictionaries"))?;
         self.push(Data::Dict(handle));
         Ok(())
     }
 
-    pub(super) fn new_list(&mut self) -> Result<()> {
-        let handle = self.builder.lists.add();
+    pub(super) fn new_list(&mut self, height: usize) -> Result<()> {
+        let handle = self.builder.lists.add(height);
         let handle = handle.ok_or_else(|| malformed(self.at, "there are too many lists"))?;
         self.push(Data::List(handle));
         Ok(())

@@ -4,6 +4,7 @@ use crate::history::Event;
 use crate::model::{Annotation, Block, DeviceMemory, Segment};
 use crate::names::StackId;
 
+use super::records::Record;
 use super::value::{Handle, NOT_KEPT, NUMBER_MAX, Value};
 
 /// A dictionary as the file has it: the number of the key's text, and the value.
@@ -28,9 +29,71 @@ pub(super) enum List {
     Other,
 }
 
+impl List {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Empty | Self::Other | Self::Requests(..) => 0,
+            Self::Events(entries) => entries.len(),
+            Self::Frames(entries) => entries.len(),
+            Self::Segments(entries) => entries.len(),
+            Self::Blocks(entries) => entries.len(),
+            Self::Annotations(entries) => entries.len(),
+            Self::Traces(entries) => entries.len(),
+            Self::Devices(entries) => entries.len(),
+        }
+    }
+
+    /// The memory its entries take.
+    pub(super) fn bytes(&self) -> usize {
+        let entry = match self {
+            Self::Empty | Self::Other | Self::Requests(..) => 0,
+            Self::Events(_) => size_of::<Event>(),
+            Self::Frames(_) => 4,
+            Self::Segments(_) => size_of::<Segment>(),
+            Self::Blocks(_) => size_of::<Block>(),
+            Self::Annotations(_) => size_of::<Annotation>(),
+            Self::Traces(_) => size_of::<Vec<Event>>(),
+            Self::Devices(_) => size_of::<DeviceMemory>(),
+        };
+        entry * self.len()
+    }
+
+    /// Adds an entry, if it is of the kind of those before; says whether it is.
+    pub(super) fn add(&mut self, record: Record) -> bool {
+        match (&mut *self, record) {
+            (Self::Events(entries), Record::Event(entry)) => entries.push(entry),
+            (Self::Frames(entries), Record::Frame(entry)) => entries.push(entry),
+            (Self::Segments(entries), Record::Segment(entry)) => entries.push(entry),
+            (Self::Blocks(entries), Record::Block(entry)) => entries.push(entry),
+            (Self::Annotations(entries), Record::Annotation(entry)) => entries.push(entry),
+            (Self::Traces(entries), Record::Trace(entry)) => entries.push(entry),
+            (Self::Devices(entries), Record::Device(entry)) => entries.push(entry),
+            (Self::Other, _) | (Self::Requests(..), Record::Request(..)) => {}
+            (Self::Empty, record) => {
+                *self = match record {
+                    Record::Event(entry) => Self::Events(vec![entry]),
+                    Record::Frame(entry) => Self::Frames(vec![entry]),
+                    Record::Segment(entry) => Self::Segments(vec![entry]),
+                    Record::Block(entry) => Self::Blocks(vec![entry]),
+                    Record::Annotation(entry) => Self::Annotations(vec![entry]),
+                    Record::Trace(entry) => Self::Traces(vec![entry]),
+                    Record::Device(entry) => Self::Devices(vec![entry]),
+                    Record::Request(size, stack) => Self::Requests(size, stack),
+                    Record::Other => Self::Other,
+                };
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
 struct Slot<T> {
     generation: u32,
+    /// Its number in the memo.
     kept: u32,
+    /// Where on the stack it was made, and still lies until it is used.
+    height: usize,
     value: T,
 }
 
@@ -48,12 +111,13 @@ impl<T> Default for Arena<T> {
 
 impl<T: Default> Arena<T> {
     /// A new object, in a slot with whatever its last one left; `None` if there are too many.
-    pub(super) fn add(&mut self) -> Option<Handle> {
+    pub(super) fn add(&mut self, height: usize) -> Option<Handle> {
         if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize].height = height;
             return Some(self.current(slot));
         }
         let slot = u32::try_from(self.slots.len()).ok().filter(|&slot| slot < NUMBER_MAX)?;
-        self.slots.push(Slot { generation: 0, kept: NOT_KEPT, value: T::default() });
+        self.slots.push(Slot { generation: 0, kept: NOT_KEPT, height, value: T::default() });
         Some(Handle { slot, generation: 0 })
     }
 
@@ -76,6 +140,11 @@ impl<T: Default> Arena<T> {
     pub(super) fn view(&self, handle: Handle) -> Option<&T> {
         let slot = self.slots.get(handle.slot as usize)?;
         (slot.generation == handle.generation).then_some(&slot.value)
+    }
+
+    /// Where on the stack it was made.
+    pub(super) fn height(&self, slot: u32) -> usize {
+        self.slots[slot as usize].height
     }
 
     /// Notes its number in the memo; false if it has another one.

@@ -41,8 +41,8 @@ fn part(
                 // for a key, the value before it is being filled.
                 let pairs = values.chunks(2).take_while(|pair| is_text(pair[0]));
                 let complete = if is_marked { pairs.count() } else { 1 };
-                let Some(last) = complete.checked_sub(1) else { return None };
-                let Some(key) = values.get(2 * last) else { return None };
+                let last = complete.checked_sub(1)?;
+                let key = values.get(2 * last)?;
                 if let Data::Text(number) = key.data {
                     _ = write!(path, ".{}", builder.texts.get(number));
                 }
@@ -50,7 +50,7 @@ fn part(
             }
             Some(Data::List(handle)) => {
                 let before = builder.lists.view(handle).map_or(0, super::objects::List::len);
-                let Some(last) = values.len().checked_sub(1) else { return None };
+                let last = values.len().checked_sub(1)?;
                 let last = if is_marked { last } else { 0 };
                 _ = write!(path, "[{}]", before + last);
                 last

@@ -7,7 +7,7 @@ use crate::model::{Annotation, Block, BlockState, DeviceMemory, Segment};
 use crate::names::{Frame, NameId, PoolIndex, StackId};
 
 use super::builder::{Builder, stack};
-use super::error::{PickleError, Result, malformed, wrong};
+use super::error::{Fault, Result, malformed, wrong};
 use super::key;
 use super::objects::List;
 use super::value::{Data, NUMBER_MAX, Value};
@@ -29,7 +29,7 @@ pub(super) enum Record {
 /// A segment of host memory has device −1; it is made good where it is known which list it is in.
 pub(super) const HOST: DeviceId = DeviceId::new(u32::MAX);
 /// More devices than any machine has; tables by device number stay small.
-const DEVICES_MAX: i64 = 65_535;
+pub(super) const DEVICES_MAX: i64 = 65_535;
 /// Not told; old versions leave it out.
 const UNTOLD: u64 = u64::MAX;
 
@@ -81,14 +81,9 @@ impl Builder {
                 key::POOL_ID => event.pool = self.pool_index(key, value)?,
                 key::FRAMES => event.stack = self.frames(key, value)?,
                 key::USER_METADATA => event.tag = self.words(key, value)?,
-                key::COMPILE_CONTEXT => {
-                    event.context = match value.data {
-                        Data::None => NameId::default(),
-                        _ => {
-                            let text = self.text(key, value)?;
-                            self.context(text)
-                        }
-                    }
+                key::COMPILE_CONTEXT if value.data != Data::None => {
+                    let text = self.text(key, value)?;
+                    event.context = self.context(text);
                 }
                 _ => {}
             }
@@ -224,13 +219,9 @@ impl Builder {
                     expandable = is;
                 }
                 key::BLOCKS => {
-                    blocks = match value.data {
-                        Data::List(handle) => match self.take_list(handle) {
-                            Some(List::Blocks(blocks)) => blocks,
-                            Some(List::Empty) => Vec::new(),
-                            _ => return Err(self.unexpected(key, value, "a list of blocks")),
-                        },
-                        Data::Stack(0) => Vec::new(),
+                    blocks = match self.list(value) {
+                        Some(List::Blocks(blocks)) => blocks,
+                        Some(List::Empty) => Vec::new(),
                         _ => return Err(self.unexpected(key, value, "a list of blocks")),
                     }
                 }
@@ -345,12 +336,7 @@ impl Builder {
     }
 
     #[cold]
-    pub(super) fn unexpected(
-        &self,
-        key: u32,
-        value: Value,
-        expected: &'static str,
-    ) -> Box<PickleError> {
+    pub(super) fn unexpected(&self, key: u32, value: Value, expected: &'static str) -> Fault {
         wrong(value.at, format!(".{}", self.texts.get(key)), self.describe(value), expected)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::error::{PickleError, Result, malformed};
+use super::error::{Fault, PickleError, Result, malformed};
 use super::machine::{Machine, Next};
 use super::value::Data;
 
@@ -73,7 +73,7 @@ impl<R: Read> Machine<R> {
             0..=5 => Ok(()),
             other => {
                 let what = format!("pickle protocol {other} (0 to 5 are read)");
-                Err(Box::new(PickleError::Unsupported { offset: self.at, what }))
+                Err(Fault::from(PickleError::Unsupported { offset: self.at, what }))
             }
         }
     }
@@ -81,11 +81,11 @@ impl<R: Read> Machine<R> {
     /// Puts a new container below the values since the mark, and them into it.
     fn contain(
         &mut self,
-        new: fn(&mut Self) -> Result<()>,
+        new: fn(&mut Self, usize) -> Result<()>,
         fill: fn(&mut Self, usize) -> Result<()>,
     ) -> Result<()> {
         let from = self.pop_mark()?;
-        new(self)?;
+        new(self, from)?;
         let container = self.stack.pop();
         self.stack.splice(from..from, container);
         fill(self, from + 1)
@@ -178,7 +178,7 @@ fn unescape(line: &[u8]) -> String {
 
 /// Why an opcode is not carried out.
 #[cold]
-fn refusal(opcode: u8, offset: u64) -> Box<PickleError> {
+fn refusal(opcode: u8, offset: u64) -> Fault {
     let code = match opcode {
         b'c' => "GLOBAL",
         b'R' => "REDUCE",
@@ -201,8 +201,8 @@ fn refusal(opcode: u8, offset: u64) -> Box<PickleError> {
                 0x8f..=0x91 => "a set",
                 _ => return malformed(offset, "an operation that Python does not know"),
             };
-            return Box::new(PickleError::Unsupported { offset, what: what.to_owned() });
+            return Fault::from(PickleError::Unsupported { offset, what: what.to_owned() });
         }
     };
-    Box::new(PickleError::Code { offset, opcode: code })
+    Fault::from(PickleError::Code { offset, opcode: code })
 }

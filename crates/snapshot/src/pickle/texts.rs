@@ -9,7 +9,7 @@ use super::value::NUMBER_MAX;
 /// The words of [`WORDS`] come first. Hashing is keyed, because files come from strangers.
 pub(super) struct Texts {
     numbers: HashMap<Arc<str>, u32>,
-    texts: Vec<Arc<str>>,
+    known: Vec<Arc<str>>,
     /// The last short texts, by their bytes: a file says `N/A` as often as it has events.
     recent: Box<[(u64, u32); RECENT]>,
     bytes: usize,
@@ -31,7 +31,7 @@ fn short(text: &[u8]) -> Option<u64> {
 impl Texts {
     pub(super) fn new() -> Self {
         let recent = Box::new([(0, 0); RECENT]);
-        let mut all = Self { numbers: HashMap::new(), texts: Vec::new(), recent, bytes: 0 };
+        let mut all = Self { numbers: HashMap::new(), known: Vec::new(), recent, bytes: 0 };
         for word in WORDS {
             all.add(word);
         }
@@ -42,11 +42,11 @@ impl Texts {
         if let Some(&number) = self.numbers.get(text) {
             return Some(number);
         }
-        let number = u32::try_from(self.texts.len()).ok().filter(|&number| number < NUMBER_MAX)?;
+        let number = u32::try_from(self.known.len()).ok().filter(|&number| number < NUMBER_MAX)?;
         let text: Arc<str> = text.into();
         // The text, its two counts, and a place in each table.
         self.bytes += text.len() + 80;
-        self.texts.push(text.clone());
+        self.known.push(text.clone());
         self.numbers.insert(text, number);
         Some(number)
     }
@@ -69,7 +69,7 @@ impl Texts {
     }
 
     pub(super) fn get(&self, number: u32) -> &str {
-        self.texts.get(number as usize).map_or("", |text| text)
+        self.known.get(number as usize).map_or("", |text| text)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -81,7 +81,7 @@ impl Texts {
 #[derive(Default)]
 pub(super) struct Pairs {
     numbers: HashMap<(i64, i64), u32>,
-    pairs: Vec<(i64, i64)>,
+    known: Vec<(i64, i64)>,
     last: Option<((i64, i64), u32)>,
 }
 
@@ -92,20 +92,20 @@ impl Pairs {
         {
             return Some(number);
         }
-        let next = u32::try_from(self.pairs.len()).ok().filter(|&next| next < NUMBER_MAX)?;
+        let next = u32::try_from(self.known.len()).ok().filter(|&next| next < NUMBER_MAX)?;
         let number = *self.numbers.entry(pair).or_insert(next);
         if number == next {
-            self.pairs.push(pair);
+            self.known.push(pair);
         }
         self.last = Some((pair, number));
         Some(number)
     }
 
     pub(super) fn get(&self, number: u32) -> (i64, i64) {
-        self.pairs.get(number as usize).copied().unwrap_or_default()
+        self.known.get(number as usize).copied().unwrap_or_default()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        48 * self.pairs.len()
+        48 * self.known.len()
     }
 }
