@@ -107,7 +107,8 @@ fn both_common_screens_are_filled() {
         page.resize(width, height);
         page.settle();
         page.settle();
-        let size = page.value("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]");
+        let size = page
+            .value("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]");
         assert_eq!(size, json!([width, height]), "nothing sticks out");
         for (id, least) in [("timeline", 0.15), ("bands", 0.1), ("map", 0.18)] {
             let part = page.number(&format!("byId('{id}').clientHeight / innerHeight"));

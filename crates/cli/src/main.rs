@@ -16,6 +16,7 @@ mod progress;
 mod replay;
 mod source;
 mod time;
+mod view;
 mod workload;
 
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ enum Verb {
     Pack(pack::Arguments),
     Workload(workload::Arguments),
     Devices(devices::Arguments),
+    View(view::Arguments),
 }
 
 /// Whether the trace survived.
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Pack(arguments) => pack::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
+        Verb::View(arguments) => view::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Survived) => ExitCode::SUCCESS,

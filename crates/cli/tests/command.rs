@@ -13,6 +13,8 @@ mod pack;
 mod streams;
 #[path = "command/verbs.rs"]
 mod verbs;
+#[path = "command/view.rs"]
+mod view;
 
 use std::fs;
 use std::path::PathBuf;
