@@ -92,6 +92,14 @@ fn short_ways_lead_where_long_ones_do() {
                 if (String(long) !== String(model.aliveAt(tick))) wrong.push(['alive', tick]);
                 if (String(sums) !== String(kinds.sumsAt(tick, new Float64Array(KINDS)))) wrong.push(['sums', tick]);
             }
+            const { lives, orders } = exactBlocks(), sweep = new Sweep(lives, orders, blocks);
+            for (let tick = 0; tick < ticks; tick += 1 + random(200)) {
+                const changed = sweep.to(tick), tops = [];
+                const alive = lives.filter((life) => blocks.birth[life] <= tick && blocks.death[life] > tick);
+                alive.reduce((top, life) => (tops.push(top + blocks.size[life]), tops.at(-1)), 0);
+                if (String(alive) !== String(sweep.alive)) wrong.push(['sweep', tick]);
+                if (String(tops) !== String(sweep.tops) || changed > alive.length) wrong.push(['tops', tick]);
+            }
             return wrong;
         })()",
     );

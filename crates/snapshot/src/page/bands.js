@@ -7,15 +7,6 @@ const EXACT = 12000;
 const NEAR = 40000;
 const BANDS_BOX = { top: 6, bottom: 4, last: null };
 
-/** The largest bands of the whole history, in order of birth; found once. */
-function largestOfAll(model) {
-  if (!model.largest) {
-    const all = Int32Array.from({ length: model.blocks.count }, (_, life) => life);
-    model.largest = keepLargest(all, 0, model.ticks);
-  }
-  return model.largest;
-}
-
 /** Those of these blocks whose bands between two ticks are largest, in the order they come in. */
 function keepLargest(lives, first, last) {
   if (lives.length <= EXACT) return Int32Array.from(lives);
@@ -23,48 +14,85 @@ function keepLargest(lives, first, last) {
   const areas = Float64Array.from(lives, (life) =>
     size[life] * (Math.min(death[life], last) - Math.max(birth[life], first)));
   const least = areas.slice().sort()[areas.length - EXACT];
-  return Int32Array.from(lives).filter((_, at) => areas[at] > least);
+  let equal = EXACT;
+  for (const area of areas) if (area > least) equal--;
+  return Int32Array.from(lives).filter((_, at) => areas[at] > least || areas[at] === least && equal-- > 0);
 }
 
-/** The blocks that this window draws one by one. */
+/** The blocks that this window draws one by one, in order of birth, and whether they are all. */
 function exactBlocks() {
   const { model } = view;
-  const [first, last] = [tickOf(view.low), tickOf(view.high)];
-  if (last - first > NEAR) return largestOfAll(model);
-  const { exact } = BANDS_BOX;
-  if (exact && exact.model === model && exact.first === first && exact.last === last) {
-    return exact.lives;
-  }
-  const within = model.aliveWithin(first, last);
+  let [first, last] = [tickOf(view.low), tickOf(view.high)];
+  const near = last - first <= NEAR;
+  if (!near) [first, last] = [0, model.ticks];
+  const known = near ? BANDS_BOX.exact : model.largest;
+  if (known && known.model === model && known.first === first && known.last === last) return known;
+  const within = near ? model.aliveWithin(first, last) : Int32Array.from(model.blocks.birth.keys());
   const lives = keepLargest(within, first, last);
-  BANDS_BOX.exact = { model, first, last, lives, every: lives.length === within.length };
-  return lives;
+  const every = lives.length === within.length;
+  const exact = { model, first, last, lives, every, near, orders: ordersOf(lives) };
+  if (near) BANDS_BOX.exact = exact; else model.largest = exact;
+  return exact;
 }
 
-/** Calls back with each exact block alive after a tick and its bytes below; ticks only rise. */
+/** Blocks in the order in which they die, and in which those that wait were given back. */
+function ordersOf(lives) {
+  const { death, request } = view.model.blocks;
+  const { ticks } = view.model;
+  const sorted = (times, those) => those.sort((a, b) => times[a] - times[b] || a - b);
+  return {
+    deaths: sorted(death, lives.filter((life) => death[life] < ticks)),
+    // Nearly all are free in the next tick; only the others are seen to wait.
+    requests: sorted(request, lives.filter((life) => request[life] >= 0
+      && request[life] < ticks && request[life] + 1 < death[life])),
+  };
+}
+
+/**
+ * Goes through time and keeps the exact blocks alive, lowest first, with where each ends on top.
+ * From one tick to the next little changes, and what lies below the lowest change stays as it is.
+ */
 class Sweep {
-  constructor(lives, blocks) {
-    this.lives = lives;
-    this.blocks = blocks;
-    this.next = 0;
+  constructor(lives, orders, blocks) {
+    Object.assign(this, { lives, blocks, deaths: orders.deaths, requests: orders.requests });
+    this.born = this.died = this.asked = 0;
     this.alive = [];
+    this.tops = [];
   }
 
-  at(tick, callback) {
-    const { lives, blocks, alive } = this;
-    while (this.next < lives.length && blocks.birth[lives[this.next]] <= tick) {
-      alive.push(lives[this.next++]);
+  /** Where a block is among those alive. */
+  place(life) {
+    const { alive } = this;
+    let low = 0, high = alive.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (alive[middle] < life) low = middle + 1; else high = middle;
     }
-    let kept = 0, below = 0;
-    for (let at = 0; at < alive.length; at++) {
+    return low;
+  }
+
+  /** Goes on to a tick, which is not before the last; gives the lowest place that changed. */
+  to(tick) {
+    const { lives, blocks, deaths, requests, alive, tops } = this;
+    let lowest = alive.length;
+    while (this.born < lives.length && blocks.birth[lives[this.born]] <= tick) {
+      alive.push(lives[this.born++]);
+    }
+    for (; this.died < deaths.length && blocks.death[deaths[this.died]] <= tick; this.died++) {
+      lowest = Math.min(lowest, this.place(deaths[this.died]));
+    }
+    for (; this.asked < requests.length && blocks.request[requests[this.asked]] <= tick; this.asked++) {
+      lowest = Math.min(lowest, this.place(requests[this.asked]));
+    }
+    let kept = lowest, top = lowest ? tops[lowest - 1] : 0;
+    for (let at = lowest; at < alive.length; at++) {
       const life = alive[at];
       if (blocks.death[life] <= tick) continue;
-      alive[kept++] = life;
-      callback?.(life, below);
-      below += blocks.size[life];
+      alive[kept] = life;
+      tops[kept++] = top += blocks.size[life];
     }
-    alive.length = kept;
-    return below;
+    alive.length = tops.length = kept;
+    return lowest;
   }
 }
 
@@ -75,39 +103,41 @@ function drawBands(surface) {
   const { top } = BANDS_BOX, height = Math.max(10, surface.height - top - BANDS_BOX.bottom);
   const { columns, rows, words } = surface.pixels(axis.width, height, 0);
   const { first, last } = axis.columns(columns);
-  const lives = exactBlocks();
+  const { lives, orders, every } = exactBlocks();
   const most = Math.max(1, model.live[model.highest.find(first[0], last[columns - 1])]) * 1.04;
-  const sweep = new Sweep(lives, model.blocks);
+  const sweep = new Sweep(lives, orders, model.blocks);
   const scale = rows / most;
   const outline = [];
   const accent = pixelOf(view.theme.accent), other = view.faded[OTHER];
-  let spans = 0, tickBefore = -1;
+  let spans = 0, tick = -1;
   for (let column = 0; column < columns; column++) {
-    if (column && first[column] === first[column - 1] && last[column] === last[column - 1]) {
-      for (let row = 0; row < rows; row++) {
-        words[row * columns + column] = words[row * columns + column - 1];
-      }
-      continue;
-    }
     // The fullest moment of the column, so that no peak is lost.
-    const tick = Math.max(tickBefore, model.highest.find(first[column], last[column]));
-    tickBefore = tick;
-    let from = 0;
-    const bytes = sweep.at(tick, (life, below) => {
-      const to = Math.round((below + model.blocks.size[life]) * scale);
-      const begin = Math.round(below * scale);
-      if (life === chosen) outline.push([column, begin, Math.max(to, begin + 1)]);
-      if (to <= from && to <= begin) return;
+    const next = Math.max(tick, model.highest.find(first[column], last[column]));
+    const lowest = next === tick ? sweep.alive.length : sweep.to(next);
+    tick = next;
+    const { alive, tops } = sweep;
+    let from = lowest ? Math.min(rows, Math.round(tops[lowest - 1] * scale)) : 0;
+    for (let row = rows - from; row < rows && column; row++) {
+      words[row * columns + column] = words[row * columns + column - 1];
+    }
+    for (let at = lowest; at < alive.length; at++) {
+      const life = alive[at], to = Math.min(rows, Math.round(tops[at] * scale));
+      if (to <= from) continue;
       spans++;
       const kind = kindAt(life, tick);
       const pixel = (stands(life) ? view.pixels : view.dim)[kind];
+      const edge = to - from > 3 ? view.edges[kind] : pixel;
       for (let row = from; row < to; row++) words[(rows - 1 - row) * columns + column] = pixel;
-      // A line between bands that are thick enough to have one.
-      if (to - begin > 3) words[(rows - to) * columns + column] = view.edges[kind];
+      words[(rows - to) * columns + column] = edge;
       from = to;
-    });
-    const end = Math.min(rows, Math.round(Math.max(bytes, model.live[tick]) * scale));
+    }
+    const end = Math.min(rows, Math.round(model.live[tick] * scale));
     for (let row = from; row < end; row++) words[(rows - 1 - row) * columns + column] = other;
+    const at = chosen < 0 ? -1 : sweep.place(chosen);
+    if (alive[at] === chosen) {
+      const begin = Math.round((at ? tops[at - 1] : 0) * scale);
+      outline.push([column, begin, Math.max(begin + 1, Math.round(tops[at] * scale))]);
+    }
   }
   for (const [column, begin, end] of outline) {
     for (let row = begin; row < Math.min(rows, end); row++) words[(rows - 1 - row) * columns + column] = accent;
@@ -119,11 +149,8 @@ function drawBands(surface) {
   drawFailures(context, axis, top, top + height);
   drawMoment(context, axis, top, top + height);
   BANDS_BOX.last = { axis, top, height, most, lives };
-  const all = model.blocks.count;
-  const inView = tickOf(view.high) - tickOf(view.low) <= NEAR;
-  const every = inView ? BANDS_BOX.exact.every : lives.length === all;
   byId("bands-note").textContent = every ? "every block"
-    : `the largest ${countText(lives.length)} ${inView ? "in view" : "of all"}; the rest grey on top`;
+    : `the largest ${countText(lives.length)} ${tickOf(view.high) - tickOf(view.low) <= NEAR ? "in view" : "of all"}; the rest grey on top`;
   return spans;
 }
 
@@ -135,9 +162,13 @@ function bandAt({ x, y }) {
   const bytes = (last.top + last.height - y) / last.height * last.most;
   const step = 1 / last.axis.scale, unit = last.axis.unit(x);
   const tick = model.highest.find(tickOf(unit), Math.max(tickOf(unit), tickOf(unit + step * 0.999)));
-  let hit = -1;
-  new Sweep(last.lives, model.blocks).at(tick, (life, below) => {
-    if (bytes >= below && bytes < below + model.blocks.size[life]) hit = life;
-  });
-  return hit;
+  const { birth, death, size } = model.blocks;
+  let top = 0;
+  for (const life of last.lives) {
+    if (birth[life] > tick) break;
+    if (death[life] <= tick) continue;
+    top += size[life];
+    if (bytes >= 0 && bytes < top) return life;
+  }
+  return -1;
 }

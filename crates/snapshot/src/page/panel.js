@@ -73,7 +73,7 @@ function showMoment() {
     const step = model.stepAt(moment);
     const where = element("div", { class: "wide" },
       element("dt", {}, element("b", {}, `event ${countText(moment)}`), step ? ` · step ${step}` : ""),
-      element("dd", {}, `${model.timeText(moment)}  ${model.clockText(moment)}`));
+      element("dd", {}, `${model.timeText(moment)}, ${model.clockText(moment).slice(11)}`));
     list.push(where);
   }
   list.push(fact("live", bytesText(memory.live)));

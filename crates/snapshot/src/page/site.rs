@@ -16,25 +16,26 @@ const FOREIGN: &[&str] = &[
 ];
 
 /// Endings of files that are not the program's source.
-const LIBRARIES: &[&str] = &[".so", ".dylib", ".dll", ".exe"];
+const LIBRARIES: &[&str] = &["so", "dylib", "dll", "exe"];
 
 /// The innermost frame in the program; where there is none, the innermost that has a name.
 pub(super) fn site(stack: StackId, stacks: &Stacks, names: &Names) -> Option<Frame> {
     let of_program = stacks.get(stack).find(|frame| is_program(frame, names));
-    let named = || stacks.get(stack).find(|frame| is_named(frame, names));
-    of_program.or_else(named).copied()
+    let any = || stacks.get(stack).find(|frame| has_name(frame, names));
+    of_program.or_else(any).copied()
 }
 
-fn is_named(frame: &Frame, names: &Names) -> bool {
+fn has_name(frame: &Frame, names: &Names) -> bool {
     !matches!(names.get(frame.function), "" | "??")
 }
 
 fn is_program(frame: &Frame, names: &Names) -> bool {
     let file = names.get(frame.file);
     let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
-    let is_library = LIBRARIES.iter().any(|ending| name.ends_with(ending))
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let is_library = LIBRARIES.contains(&ending)
         || name.contains(".so.")
-        || name.starts_with("python") && !name.ends_with(".py");
+        || name.starts_with("python") && ending != "py";
     let is_foreign = FOREIGN.iter().any(|part| file.contains(part));
     !file.is_empty() && file != "??" && !is_library && !is_foreign
 }

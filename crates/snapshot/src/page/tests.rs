@@ -209,9 +209,9 @@ fn numbers_at_the_end_of_their_range_are_written_without_harm() {
                 let pool = PoolIndex::new(u32::MAX);
                 history.events.push(Event {
                     time_us,
+                    pool,
                     stack,
                     tag,
-                    pool,
                     ..event(action, address, size)
                 });
             }

@@ -72,10 +72,10 @@ function strokeColumns(context, axis, columns, y, value) {
   context.stroke();
 }
 
-/** Steps as bands of shade, named intervals and notes as marks above the plot. */
+/** Steps as bands of shade, notes as marks above the plot. */
 function drawMarks(context, axis, top, bottom) {
   const { model, theme } = view;
-  const { notes, spans } = model.told.marks;
+  const { notes } = model.told.marks;
   const edges = model.steps;
   context.fillStyle = theme.muted;
   context.textAlign = "center";
@@ -100,24 +100,36 @@ function drawMarks(context, axis, top, bottom) {
   }
   // One mark per pixel at most: what lies under another cannot be seen anyway.
   let drawn = 0, before = -1;
-  for (const [from, to] of spans) {
-    const x = axis.x(unitOf(from)), end = axis.x(unitOf(to));
-    if (end < axis.left || x > axis.left + axis.width || Math.round(x) === before) continue;
-    before = Math.round(x);
-    context.fillStyle = theme.accent;
-    context.globalAlpha = 0.55;
-    const [begin, stop] = [axis.clamp(x), axis.clamp(end)];
-    context.fillRect(begin, bottom - 3, Math.max(1.5, stop - begin), 3);
-    context.globalAlpha = 1;
-    drawn++;
-  }
-  before = -1;
   for (const [tick] of notes) {
     const x = Math.round(axis.xOfTick(tick));
     if (x < axis.left || x > axis.left + axis.width || x === before) continue;
     before = x;
     context.fillStyle = theme.muted;
     context.fillRect(x, top - 3, 1, 5);
+    drawn++;
+  }
+  return drawn;
+}
+
+/** Intervals that the program marked, over the plot, with their names where there is room. */
+function drawSpans(context, axis, top, bottom) {
+  const { model, theme } = view;
+  let drawn = 0, before = -1;
+  context.fillStyle = theme.accent;
+  context.textAlign = "left";
+  for (const [from, to, name] of model.told.marks.spans) {
+    const x = axis.x(unitOf(from)), end = axis.x(unitOf(to));
+    if (end < axis.left || x > axis.left + axis.width || Math.round(x) === before) continue;
+    before = Math.round(x);
+    const begin = axis.clamp(x), width = Math.max(1.5, axis.clamp(end) - begin);
+    context.globalAlpha = 0.1;
+    if (width > 3) context.fillRect(begin, top, width, bottom - top);
+    context.globalAlpha = 0.7;
+    context.fillRect(begin, top, width, 3);
+    context.globalAlpha = 1;
+    if (width > 50) {
+      context.fillText(fitText(context, page.names[name], width - 8), begin + 4, top + 26);
+    }
     drawn++;
   }
   return drawn;
@@ -156,7 +168,6 @@ function drawTimeline(surface) {
   TIMELINE.last = { axis, top, height, most };
 
   const filled = fillColumns(surface, axis, height, most);
-  const image = surface.canvas;
   // The plot was put as pixels; what lies behind it is drawn behind it.
   context.globalCompositeOperation = "destination-over";
   const marks = drawMarks(context, axis, top, bottom);
@@ -164,6 +175,7 @@ function drawTimeline(surface) {
   context.globalCompositeOperation = "source-over";
 
   const { first, last, columns, tops } = filled;
+  const spans = drawSpans(context, axis, top, bottom);
   context.lineJoin = "round";
   context.strokeStyle = theme.text;
   context.globalAlpha = 0.55;
@@ -198,7 +210,7 @@ function drawTimeline(surface) {
   drawFailures(context, axis, top, bottom);
   drawMoment(context, axis, top, bottom);
   drawFlag(context, axis, top);
-  return filled.stacks * KINDS + marks + (image.width > 0 ? columns : 0);
+  return filled.stacks * KINDS + marks + spans + columns;
 }
 
 /** The whole history in a strip, with the window that is shown. */
