@@ -123,13 +123,13 @@ function drawSpans(context, axis, top, bottom) {
     before = Math.round(x);
     const begin = axis.clamp(x), width = Math.max(1.5, axis.clamp(end) - begin);
     context.globalAlpha = 0.1;
-    if (width > 3) context.fillRect(begin, top, width, bottom - top);
+    if (width > 24) context.fillRect(begin, top, width, bottom - top);
     context.globalAlpha = 0.7;
     context.fillRect(begin, top, width, 3);
     context.globalAlpha = 1;
-    if (width > 50) {
-      context.fillText(fitText(context, page.names[name], width - 8), begin + 4, top + 26);
-    }
+    // "Optimizer.step#AdamW.step": what comes last says it all.
+    const text = page.names[name].split("#").at(-1);
+    if (context.measureText(text).width < width - 8) context.fillText(text, begin + 4, top + 26);
     drawn++;
   }
   return drawn;
