@@ -16,6 +16,7 @@ pub(crate) const CHECKS: &[Check] = checks![
     the_theme_follows_the_system_and_the_switch,
     another_device_is_one_choice_away,
     colours_and_axis_can_be_chosen,
+    steps_intervals_and_notes_are_told_where_they_are,
 ];
 
 const WINDOW: &str = "view.high - view.low";
@@ -178,5 +179,23 @@ fn colours_and_axis_can_be_chosen() {
     page.settle();
     let length = page.number("view.model.time[view.model.ticks - 1]");
     assert!((page.number(WINDOW) - length).abs() < 1.0, "the whole time is shown");
+    page.assert_quiet();
+}
+
+fn steps_intervals_and_notes_are_told_where_they_are() {
+    let mut page = Page::of(&training(20_000));
+    let marks =
+        page.value("(({ notes, spans }) => [notes[0][0], spans[0][0]])(view.model.told.marks)");
+    let (note, span) = (marks[0].as_u64().unwrap(), marks[1].as_u64().unwrap());
+    let mut tip = |tick: u64| page.text(&format!("momentTip({tick}).join()"));
+    assert!(tip(note).contains("evaluation"), "{}", tip(note));
+    assert!(!tip(note + 1).contains("evaluation"));
+    assert!(tip(span).contains("in Optimizer.step#Sgd.step"), "{}", tip(span));
+    // A step ends where the optimizer's does.
+    assert_eq!(
+        page.value(&format!("[{span}, {span} + 1].map((at) => view.model.stepAt(at))")),
+        json!([2, 2])
+    );
+    assert_eq!(page.value(&format!("view.model.stepAt({span} - 1)")), json!(1));
     page.assert_quiet();
 }

@@ -125,6 +125,7 @@ fn device(snapshot: &mut Snapshot, number: u32, events: usize) -> History {
     let tags: Vec<NameId> = (0..LAYERS).map(|at| names(&format!("block {}", at % 12))).collect();
     let (weights, leak, hostile) = (names("weights"), names("metrics cache"), names(HOSTILE));
     let (step_name, begin, end) = (names("Optimizer.step#Sgd.step"), names("START"), names("END"));
+    let evaluation = names("evaluation");
     let (library, program) = (names("/x/site-packages/torch/nn.py"), names("/home/me/model.py"));
     let function = names("forward");
     let stacks: Vec<StackId> = (0..LAYERS as u64)
@@ -163,6 +164,9 @@ fn device(snapshot: &mut Snapshot, number: u32, events: usize) -> History {
         }
         if step % 5 == 0 && step < 5_000 {
             books.allocate(1 << 20, stacks[3], leak);
+        }
+        if step % 7 == 3 {
+            books.note(Action::Annotate, 0, 0, StackId::default(), evaluation);
         }
         step += 1;
     }

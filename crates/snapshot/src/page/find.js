@@ -56,7 +56,9 @@ function find(text) {
     bytes += blocks.size[life];
     matches.push(life);
   }
-  return { text, is, bytes, matches, live: foundOverTime(model, is), largest: largestOf(matches, blocks.size, 300) };
+  const live = foundOverTime(model, is);
+  const most = live[new Pyramid(live, 1).find(0, model.ticks - 1)];
+  return { text, is, bytes, matches, live, most, largest: largestOf(matches, blocks.size, 100) };
 }
 
 /** Bytes of the found blocks after each tick. */

@@ -84,8 +84,8 @@ function momentTip(tick) {
   // The innermost interval is the shortest; lists of this length are walked in no time.
   const inside = spans.length < 20000 ? spans.filter(([from, to]) => from <= tick && tick <= to) : [];
   for (const [, , label] of inside.slice(-2)) lines.push(`in ${page.names[label]}`);
-  const noted = notes.find(([at]) => at === tick);
-  if (noted) lines.push(page.names[noted[1]]);
+  const noted = notes[firstFrom(notes, tick)];
+  if (noted?.[0] === tick) lines.push(page.names[noted[1]]);
   return lines;
 }
 

@@ -6,6 +6,16 @@ const BORN = 1, ASKED = 2, DIED = 3;
 /** About how many block numbers the alive-lists may hold together. */
 const ALIVE_BUDGET = 4e6;
 
+/** The first of these, in order of their ticks, that is not before a tick. */
+function firstFrom(list, tick) {
+  let low = 0, high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (list[middle][0] < tick) low = middle + 1; else high = middle;
+  }
+  return low;
+}
+
 class Model {
   constructor(told, bytes) {
     const { time, blocks, held } = decodeDevice(bytes, told);

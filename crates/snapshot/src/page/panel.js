@@ -150,8 +150,8 @@ function showTable() {
   } else if (found) {
     let now = 0, bytes = 0;
     for (const life of model.aliveAt(moment)) if (found.is[life]) { now++; bytes += model.blocks.size[life]; }
-    notes.push(`${countText(found.matches.length)} blocks, ${bytesText(found.bytes)} in all; at the moment ${countText(now)} with ${bytesText(bytes)}; at most ${bytesText(found.live.reduce((a, b) => Math.max(a, b), 0))} at a time`);
-    table.append(...found.largest.slice(0, 100).map(blockRow));
+    notes.push(`${countText(found.matches.length)} blocks, ${bytesText(found.bytes)} in all; at the moment ${countText(now)} with ${bytesText(bytes)}; at most ${bytesText(found.most)} at a time`);
+    table.append(...found.largest.map(blockRow));
   } else notes.push("Type in the box above: a tag, a function, a file, or a size such as >64MiB. What is found stays in colour; the blue line is its memory over time.");
   byId("table").replaceChildren(element("div", { class: "note" }, notes.join("")), table);
 }

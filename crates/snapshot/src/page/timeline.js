@@ -99,12 +99,14 @@ function drawMarks(context, axis, top, bottom) {
     }
   }
   // One mark per pixel at most: what lies under another cannot be seen anyway.
-  let drawn = 0, before = -1;
-  for (const [tick] of notes) {
-    const x = Math.round(axis.xOfTick(tick));
-    if (x < axis.left || x > axis.left + axis.width || x === before) continue;
-    before = x;
-    context.fillStyle = theme.muted;
+  let drawn = 0;
+  context.fillStyle = theme.muted;
+  for (let x = Math.floor(axis.left); x <= axis.left + axis.width; x++) {
+    const at = firstFrom(notes, tickOf(axis.unit(x)));
+    if (at >= notes.length) break;
+    const next = axis.xOfTick(notes[at][0]);
+    if (next > axis.left + axis.width) break;
+    x = Math.max(x, Math.floor(next));
     context.fillRect(x, top - 3, 1, 5);
     drawn++;
   }
@@ -119,7 +121,8 @@ function drawSpans(context, axis, top, bottom) {
   context.textAlign = "left";
   for (const [from, to, name] of model.told.marks.spans) {
     const x = axis.x(unitOf(from)), end = axis.x(unitOf(to));
-    if (end < axis.left || x > axis.left + axis.width || Math.round(x) === before) continue;
+    if (x > axis.left + axis.width) break;
+    if (end < axis.left || Math.round(x) === before) continue;
     before = Math.round(x);
     const begin = axis.clamp(x), width = Math.max(1.5, axis.clamp(end) - begin);
     context.globalAlpha = 0.1;
