@@ -1,4 +1,4 @@
-//! [`Chromium`]: a headless browser, driven over a pipe with the DevTools protocol.
+//! [`Chromium`]: a headless browser, driven over a pipe with the `DevTools` protocol.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -12,7 +12,7 @@ use std::{env, fs};
 use serde_json::{Value, json};
 
 /// Longer than anything takes; a browser that hangs fails the test rather than hang it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Messages go in on descriptor 3 and come out on 4, which the shell makes of its own two.
 const PIPED: &str = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
@@ -87,28 +87,28 @@ impl Chromium {
     }
 
     fn attach(&mut self) {
-        let target = self.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = self.call("Target.createTarget", &json!({ "url": "about:blank" }));
         let target = json!({ "targetId": target["targetId"], "flatten": true });
-        let session = self.call("Target.attachToTarget", target);
+        let session = self.call("Target.attachToTarget", &target);
         self.session = session["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
-            self.call(domain, json!({}));
+            self.call(domain, &json!({}));
         }
         let offline = json!({
             "offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1,
         });
-        self.call("Network.emulateNetworkConditions", offline);
+        self.call("Network.emulateNetworkConditions", &offline);
         self.resize(1280, 720);
     }
 
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.call("Emulation.setDeviceMetricsOverride", &size);
     }
 
     /// Calls a method of the protocol and waits for its answer.
-    pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.last += 1;
         let mut message = json!({ "id": self.last, "method": method, "params": parameters });
         if let Some(session) = &self.session {
@@ -129,7 +129,7 @@ impl Chromium {
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let parameters =
             json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let mut answer = self.call("Runtime.evaluate", parameters);
+        let mut answer = self.call("Runtime.evaluate", &parameters);
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
         answer["result"]["value"].take()
     }
@@ -151,7 +151,7 @@ impl Chromium {
     /// Opens a file, and waits until it is loaded and painted.
     pub(crate) fn open(&mut self, file: &Path) {
         let address = format!("file://{}", file.display());
-        self.call("Page.navigate", json!({ "url": address }));
+        self.call("Page.navigate", &json!({ "url": address }));
         let address = serde_json::to_string(&address).unwrap();
         self.value(&format!(
             "new Promise((done) => {{ const look = () => location.href === {address} \
@@ -173,7 +173,7 @@ impl Chromium {
         for (name, value) in more.as_object().into_iter().flatten() {
             event[name] = value.clone();
         }
-        self.call("Input.dispatchMouseEvent", event);
+        self.call("Input.dispatchMouseEvent", &event);
     }
 
     /// Presses the mouse at the first place and releases it at the last.
@@ -198,7 +198,7 @@ impl Chromium {
         let text = if key.chars().count() == 1 { key } else { "" };
         for kind in ["keyDown", "keyUp"] {
             let text = if kind == "keyDown" { text } else { "" };
-            self.call("Input.dispatchKeyEvent", json!({ "type": kind, "key": key, "text": text }));
+            self.call("Input.dispatchKeyEvent", &json!({ "type": kind, "key": key, "text": text }));
         }
         self.settle();
     }

@@ -141,7 +141,7 @@ fn the_theme_follows_the_system_and_the_switch() {
     let light = Picture::take(&mut page);
     assert!(light.part_of(0xff, 0xff, 0xff) > 0.2);
     let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
-    page.call("Emulation.setEmulatedMedia", dark);
+    page.call("Emulation.setEmulatedMedia", &dark);
     page.settle();
     let shown = Picture::take(&mut page);
     assert!(shown.part_of(0x1b, 0x20, 0x24) > 0.2 && shown.part_of(0xff, 0xff, 0xff) < 0.02);

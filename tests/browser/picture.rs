@@ -12,7 +12,7 @@ pub(crate) struct Picture {
 impl Picture {
     /// What the browser shows now.
     pub(crate) fn take(browser: &mut Chromium) -> Self {
-        let shot = browser.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let shot = browser.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let bytes = from_base64(shot["data"].as_str().unwrap());
         let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
         decoder.set_transformations(png::Transformations::ALPHA | png::Transformations::STRIP_16);
@@ -35,13 +35,18 @@ impl Picture {
     pub(crate) fn changed(&self, other: &Self) -> f64 {
         assert_eq!(self.pixels.len(), other.pixels.len());
         let pairs = self.pixels.iter().zip(&other.pixels);
-        pairs.filter(|(a, b)| a != b).count() as f64 / self.pixels.len() as f64
+        self.part(pairs.filter(|(a, b)| a != b).count())
     }
 
     /// The part of the pixels that have this colour.
     pub(crate) fn part_of(&self, red: u8, green: u8, blue: u8) -> f64 {
         let same = self.pixels.iter().filter(|pixel| pixel[..3] == [red, green, blue]);
-        same.count() as f64 / self.pixels.len() as f64
+        self.part(same.count())
+    }
+
+    fn part(&self, count: usize) -> f64 {
+        let [count, all] = [count, self.pixels.len()].map(|n| u32::try_from(n).unwrap());
+        f64::from(count) / f64::from(all)
     }
 }
 

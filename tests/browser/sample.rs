@@ -162,7 +162,7 @@ fn device(snapshot: &mut Snapshot, number: u32, events: usize) -> History {
             snapshot.annotations.push(Annotation { device: id, time_us, name: step_name, stage });
             books.time_us += 50;
         }
-        if step % 5 == 0 && step < 5_000 {
+        if step.is_multiple_of(5) && step < 5_000 {
             books.allocate(1 << 20, stacks[3], leak);
         }
         if step % 7 == 3 {

@@ -2,7 +2,7 @@
 //!
 //! The page is one file: no network, no font, script or style from elsewhere, so it can be opened
 //! years later and sent to a colleague. It draws memory over time, the blocks over time, and the
-//! map of the segments at any moment; see [`write`]. Every event is in it, at about 12 bytes.
+//! map of the segments at any moment; see [`write()`]. Every event is in it, at about 7 bytes.
 //!
 //! A file names whatever it likes. Names are data here: they reach the page as JSON that cannot
 //! end its element and are shown as text only, and the page forbids itself to load anything.
