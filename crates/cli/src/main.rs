@@ -20,6 +20,7 @@ mod snapshot_file;
 mod source;
 mod summary;
 mod time;
+mod view;
 mod workload;
 
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ enum Verb {
     Convert(convert::Arguments),
     Devices(devices::Arguments),
     Diagnose(diagnose::Arguments),
+    View(view::Arguments),
 }
 
 /// Whether the trace survived.
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
         Verb::Diagnose(arguments) => diagnose::run(&arguments),
+        Verb::View(arguments) => view::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Survived) => ExitCode::SUCCESS,

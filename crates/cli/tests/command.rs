@@ -15,6 +15,8 @@ mod snapshot;
 mod streams;
 #[path = "command/verbs.rs"]
 mod verbs;
+#[path = "command/view.rs"]
+mod view;
 
 use std::fs;
 use std::path::PathBuf;
