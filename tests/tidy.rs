@@ -35,6 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "packing",
             "snapshot",
             "survey",
+            "watch",
         ],
     ),
 ];
