@@ -21,7 +21,7 @@ use freeboard::{Bytes, CachingAllocator, Config, HostDevice, StreamId};
 
 const LAYERS: u64 = 12;
 const STEPS: u64 = 200;
-const MEMORY: Bytes = Bytes::mib(280);
+const MEMORY: Bytes = Bytes::mib(216);
 
 type Allocator = CachingAllocator<HostDevice>;
 
@@ -86,7 +86,7 @@ fn train(
         // A result is kept for a while, and lies where activations were.
         kept.push(allocator.allocate(Bytes::kib(1200 + tokens), StreamId::DEFAULT)?);
         if kept.len() > 24 {
-            kept.remove(usize::try_from(step * 31 % 24)?);
+            drop(kept.remove(usize::try_from(step * 31 % 24)?));
         }
         drop(activations);
         allocator.step();
