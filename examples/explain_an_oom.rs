@@ -15,13 +15,14 @@ use std::sync::Arc;
 use freeboard::allocator::{Borrowed, HistoryOptions, scope};
 use freeboard::replay::Recorded;
 use freeboard::replay::verify::{VerifyOptions, verify};
-use freeboard::snapshot::{Facts, page};
+use freeboard::snapshot::{Diagnosis, Facts, page};
 use freeboard::watch::{Bundle, LogOptions, dump_on_oom};
 use freeboard::{Bytes, CachingAllocator, Config, HostDevice, StreamId};
 
 const LAYERS: u64 = 12;
 const STEPS: u64 = 200;
-const MEMORY: Bytes = Bytes::mib(216);
+const KEPT: usize = 8;
+const MEMORY: Bytes = Bytes::mib(208);
 
 type Allocator = CachingAllocator<HostDevice>;
 
@@ -49,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What the report says is tried on the very run that failed.
     let report = bundle.report()?;
     let facts = report.facts.or(&Facts::of_snapshot(&snapshot, report.report.device));
-    let mut diagnosis = report.report.diagnosis();
+    let mut diagnosis = Diagnosis::of(&facts);
     let recorded = Recorded::of(&snapshot, report.report.device, "run").ok_or("no history")?;
     let options = VerifyOptions::of(&facts).ok_or("no numbers")?;
     verify(&mut diagnosis, &recorded, &options, |policy| println!("replaying: {policy}"))?;
@@ -84,9 +85,9 @@ fn train(
         let tokens = 64 + (step * 7919) % 961;
         let activations = layers(allocator, |layer| Bytes::kib(tokens * (6 + layer % 5)))?;
         // A result is kept for a while, and lies where activations were.
-        kept.push(allocator.allocate(Bytes::kib(1200 + tokens), StreamId::DEFAULT)?);
-        if kept.len() > 24 {
-            drop(kept.remove(usize::try_from(step * 31 % 24)?));
+        kept.push(allocator.allocate(Bytes::kib(3200 + 2 * tokens), StreamId::DEFAULT)?);
+        if kept.len() > KEPT {
+            drop(kept.remove(usize::try_from(step * 31)? % KEPT));
         }
         drop(activations);
         allocator.step();
