@@ -1,12 +1,13 @@
-//! `freeboard convert`: snapshots from one format to the other.
+//! `freeboard convert`: snapshots from one format to the other, and their history as a trace.
 
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use freeboard_replay::files;
+use freeboard_replay::{Recorded, Trace, files};
 use freeboard_snapshot::{Snapshot, pickle};
+use freeboard_units::DeviceId;
 
 use crate::Outcome;
 use crate::failure::Failure;
@@ -21,9 +22,12 @@ pub(crate) struct Arguments {
     /// Where to write, - for standard output; packed for names that end in .gz or .zst
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// The format [default: by the output's name, .pickle or .json]
+    /// The format [default: by the output's name, .pickle, .json or .trace]
     #[arg(long, value_enum)]
     to: Option<Format>,
+    /// For a trace: the device whose history is written [default: the first that has one]
+    #[arg(long, value_name = "N")]
+    device: Option<u32>,
 }
 
 /// A format that snapshots are written in.
@@ -33,6 +37,8 @@ enum Format {
     Pickle,
     /// Ours
     Json,
+    /// The run up to its last failed request, for replay, compare and min-capacity
+    Trace,
 }
 
 impl Format {
@@ -43,20 +49,54 @@ impl Format {
         match ending(stem.filter(|_| is_packed(path)).unwrap_or(path))? {
             "pickle" | "pkl" => Some(Self::Pickle),
             "json" => Some(Self::Json),
+            "trace" => Some(Self::Trace),
             _ => None,
         }
     }
 
-    fn write(self, snapshot: &Snapshot, mut to: &mut dyn Write) -> io::Result<()> {
+    /// What is written, made before the file is.
+    fn content(self, snapshot: Snapshot, arguments: &Arguments) -> Result<Content, Failure> {
+        Ok(match self {
+            Self::Pickle => Content::Pickle(snapshot),
+            Self::Json => Content::Json(snapshot),
+            Self::Trace => Content::Trace(recorded(&snapshot, arguments)?.trace),
+        })
+    }
+}
+
+/// What is written.
+enum Content {
+    Pickle(Snapshot),
+    Json(Snapshot),
+    Trace(Trace),
+}
+
+impl Content {
+    fn write(&self, mut to: &mut dyn Write) -> io::Result<()> {
         match self {
-            Self::Pickle => pickle::write(snapshot, &mut to)?,
-            Self::Json => {
+            Self::Pickle(snapshot) => pickle::write(snapshot, &mut to)?,
+            Self::Json(snapshot) => {
                 serde_json::to_writer(&mut to, snapshot)?;
                 to.write_all(b"\n")?;
             }
+            Self::Trace(trace) => trace.write(&mut to)?,
         }
         to.flush()
     }
+}
+
+/// The run that a snapshot recorded.
+fn recorded(snapshot: &Snapshot, arguments: &Arguments) -> Result<Recorded, Failure> {
+    let name = arguments.file.display();
+    let wanted = |device: &DeviceId| arguments.device.is_none_or(|number| device.get() == number);
+    let mut devices = snapshot.device_ids().into_iter().filter(wanted);
+    let run = devices.find_map(|device| Recorded::of(snapshot, device, &name.to_string()));
+    run.ok_or_else(|| {
+        Failure::Usage(format!(
+            "{name}: no history of this device; record one with \
+             torch.cuda.memory._record_memory_history()"
+        ))
+    })
 }
 
 fn ending(path: &Path) -> Option<&str> {
@@ -68,17 +108,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let format = arguments.to.or_else(|| Format::of(output)).ok_or_else(|| {
         let name = output.display();
         Failure::Usage(format!(
-            "-o {name}: this name does not tell the format; end it in .pickle or .json, \
-             or say --to pickle or --to json"
+            "-o {name}: this name does not tell the format; end it in .pickle, .json or \
+             .trace, or say --to"
         ))
     })?;
     let snapshot = snapshot_file::read(&arguments.file)?;
+    let content = format.content(snapshot, arguments)?;
     if output == Path::new("-") {
         let mut to = BufWriter::new(io::stdout().lock());
-        let written = format.write(&snapshot, &mut to);
+        let written = content.write(&mut to);
         written.map_err(|error| Failure::write("to standard output", error))?;
     } else {
-        let written = files::save(output, |to| format.write(&snapshot, to));
+        let written = files::save(output, |to| content.write(to));
         written.map_err(|error| Failure::write(output.display().to_string(), error))?;
     }
     Ok(Outcome::Survived)
