@@ -1,4 +1,4 @@
-//! How long PyTorch's snapshot files take to read and to write.
+//! What a history costs, and how long snapshots and PyTorch's files of them take.
 //!
 //! `cargo bench --bench snapshot`. The file has 100,000 events, which is what PyTorch records
 //! unless told otherwise.
@@ -7,6 +7,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use freeboard::allocator::HistoryOptions;
+use freeboard::{CachingAllocator, Config, SimDevice};
 use freeboard_snapshot::pickle::{self, ReadOptions};
 use freeboard_snapshot::{Action, Event, Frame, History, NameId, PoolIndex, Snapshot, StackId};
 use freeboard_units::{Bytes, StreamId};
@@ -63,5 +65,33 @@ fn files(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, files);
+/// A cached pair of allocation and free, without and with a history: three events a pair.
+fn pairs(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("pair");
+    for events in [None, Some(100_000)] {
+        let device = SimDevice::new(Bytes::gib(8));
+        let allocator = CachingAllocator::new(device, Config::pytorch()).expect("settings");
+        if let Some(events) = events {
+            allocator.record_history(HistoryOptions::default().with_events(events));
+        }
+        let name = if events.is_some() { "recorded" } else { "unrecorded" };
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| allocator.allocate(Bytes::kib(64), StreamId::DEFAULT));
+        });
+    }
+    group.finish();
+}
+
+/// A snapshot of 2,000 live blocks and 100,000 events.
+fn taken(criterion: &mut Criterion) {
+    let device = SimDevice::new(Bytes::gib(8));
+    let allocator = CachingAllocator::new(device, Config::pytorch()).expect("settings");
+    allocator.record_history(HistoryOptions::default());
+    let take = |index: u64| allocator.allocate(Bytes::kib(4 * (index % 97)), StreamId::DEFAULT);
+    let _live: Vec<_> = (1..=2_000).map(take).collect();
+    (0..50_000).for_each(|index| drop(take(index)));
+    criterion.bench_function("snapshot/take", |bencher| bencher.iter(|| allocator.snapshot()));
+}
+
+criterion_group!(benches, pairs, taken, files);
 criterion_main!(benches);
