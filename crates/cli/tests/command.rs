@@ -11,6 +11,8 @@ mod devices;
 mod pack;
 #[path = "command/snapshot.rs"]
 mod snapshot;
+#[path = "command/runbook.rs"]
+mod runbook;
 #[path = "command/streams.rs"]
 mod streams;
 #[path = "command/verbs.rs"]
@@ -87,6 +89,14 @@ impl From<Output> for Said {
             err: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// Runs it in a folder, with this on standard input.
+fn freeboard_in(folder: &Folder, arguments: &[&str], input: &str) -> Said {
+    let given = folder.file(".input", input);
+    let mut command = command(arguments);
+    command.current_dir(&folder.0).stdin(fs::File::open(given).unwrap());
+    command.output().unwrap().into()
 }
 
 fn command(arguments: &[&str]) -> Command {
