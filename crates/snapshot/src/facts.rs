@@ -9,9 +9,11 @@ use crate::diagnosis::Cause;
 
 mod merge;
 mod of_snapshot;
+mod phase;
 mod sums;
 
 pub use sums::Sums;
+pub(crate) use sums::segment_for;
 
 /// What is known about a request that failed. `None` is not known, which is not zero.
 ///

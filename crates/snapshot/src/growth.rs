@@ -56,9 +56,10 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
         let Some(per_step) = steady(net.get(warm_up..)?, held, is_cut) else { continue };
         let steps = (net.len() - warm_up) as u64;
         growth.steps = steps;
-        growth.per_step += per_step;
-        growth.total += per_step * steps;
-        growth.held += held;
+        growth.per_step = growth.per_step.saturating_add(per_step);
+        let total = Bytes::new(per_step.get().saturating_mul(steps));
+        growth.total = growth.total.saturating_add(total);
+        growth.held = growth.held.saturating_add(held);
         growth.holders.push(Holder { name: grouping.name(holder), bytes: per_step, blocks: steps });
     }
     growth.holders.sort_by(|a, b| (b.bytes, &a.name).cmp(&(a.bytes, &b.name)));
@@ -124,10 +125,11 @@ fn runs_in_steps(events: &[Event], ends: &[u32]) -> bool {
 
 /// Bytes per step by which a holder grows, if it grows in nearly every step and has not stopped.
 fn steady(net: &[i64], held: Bytes, is_cut: bool) -> Option<Bytes> {
-    let total: i64 = net.iter().sum();
+    let sum = |net: &[i64]| net.iter().fold(0_i64, |sum, &by| sum.saturating_add(by));
+    let total = sum(net);
     let per_step = Bytes::new(u64::try_from(total).ok()? / (net.len().max(1) as u64));
     let grew = net.iter().filter(|&&by| by > 0).count();
-    let later: i64 = net[net.len() / 2..].iter().sum();
+    let later = sum(&net[net.len() / 2..]);
     if per_step.is_zero() || later.saturating_mul(3) < total {
         return None;
     }

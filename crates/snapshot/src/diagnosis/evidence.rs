@@ -11,11 +11,16 @@ pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
     let asked = facts.requested.map_or_else(|| "the request".into(), |bytes| bytes.to_string());
     match cause {
         Cause::Exhaustion => exhausted(facts, &sums, &asked),
-        Cause::Fragmentation => format!(
-            "Fragmentation: {asked} did not fit, although {} lay free in pieces between live blocks \
-             and {} more could be taken from the device.",
-            sums.free_own, sums.growable
-        ),
+        Cause::Fragmentation => {
+            let more = nonzero(sums.growable);
+            let more = more.map(|more| format!(" and {more} more could be taken from the device"));
+            format!(
+                "Fragmentation: {asked} did not fit, although {} lay free in pieces between live \
+                 blocks{}.",
+                sums.free_own,
+                more.unwrap_or_default()
+            )
+        }
         Cause::Rounding => format!(
             "Rounding: live blocks take {} more than was asked for, which is what {asked} lacked.",
             sums.rounding
@@ -53,10 +58,18 @@ pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
                 known(facts.free)
             ),
         },
+        Cause::OtherProcess if sums.is_beside() => format!(
+            "Others than the allocator hold the memory: this process has {} on the device beside what \
+             the allocator holds ({}), more than a context and libraries take; with it {asked} \
+             would have fit.",
+            sums.beside, sums.reserved
+        ),
         Cause::OtherProcess => format!(
-            "Other processes hold {} of the device; with it {asked} would have fit. This process \
+            "Other processes hold {}{} of the device; with it {asked} would have fit. This process \
              holds {}.",
-            sums.others, sums.reserved
+            at_least(facts),
+            sums.others,
+            sums.reserved
         ),
         Cause::Growth => growing(facts),
         Cause::HostMemory => "The host ran out of memory, not the device.".into(),
@@ -78,13 +91,13 @@ fn exhausted(facts: &Facts, sums: &Sums, asked: &str) -> String {
         Some(Phase::FirstStep) => " in the first step",
         _ => "",
     };
-    let used = sums.allocated + sums.pending;
+    let used = sums.allocated.saturating_add(sums.pending);
     let missing = levers::missing(facts, sums);
     if missing.is_zero() {
-        let free = sums.free_own + sums.free_streams + sums.free_private + sums.growable;
+        let free = levers::free(&sums);
         return format!(
             "Exhaustion: the program needs more than there is{when}. {used} are in use; the {free} that are \
-             free are the slack every allocator has, and would be used up by the next few requests."
+             free are the slack every allocator has, and do not last for the next few requests."
         );
     }
     format!(
@@ -95,10 +108,11 @@ fn exhausted(facts: &Facts, sums: &Sums, asked: &str) -> String {
 
 fn growing(facts: &Facts) -> String {
     let Some(growth) = &facts.growth else { return String::new() };
+    let steps = if growth.steps == 1 { "step" } else { "steps" };
     let first = growth.holders.first();
     let who = first.map_or_else(String::new, |holder| format!(", most of it at {}", holder.name));
     format!(
-        "A leak: {} more are kept in every step (measured over {}){who}. By now that is {}.",
+        "A leak: {} more are kept in every step (measured over {} {steps}){who}. By now that is {}.",
         growth.per_step, growth.steps, growth.held
     )
 }
@@ -120,6 +134,11 @@ fn unknown(facts: &Facts) -> String {
         );
     }
     format!("{requested} did not fit, and the numbers that would tell why are missing.")
+}
+
+/// Where nobody lists the other processes, what they hold is what is missing.
+fn at_least(facts: &Facts) -> &'static str {
+    if facts.others.is_empty() { "at least " } else { "" }
 }
 
 fn known(bytes: Option<Bytes>) -> String {
@@ -144,9 +163,21 @@ pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
         ("pending", nonzero(sums.pending), "given back, while other streams may still use it"),
         ("late", facts.late.and_then(nonzero), "free only once the request was failing"),
         ("lost to rounding", nonzero(sums.rounding), "in live blocks beyond what was asked for"),
-        ("other processes", nonzero(sums.others), "held on the device by other processes"),
-        ("beside the allocator", nonzero(sums.beside), "the CUDA context and other libraries"),
-        ("since the last step", facts.transient, "live blocks that a smaller batch makes smaller"),
+        (
+            "other processes",
+            nonzero(sums.others).filter(|_| !sums.is_beside()),
+            "held on the device by other processes",
+        ),
+        (
+            "beside the allocator",
+            nonzero(sums.beside),
+            "this process's: context and other libraries",
+        ),
+        (
+            "since the last step",
+            facts.transient.and_then(nonzero),
+            "live blocks that a smaller batch makes smaller",
+        ),
         ("growth per step", growth.map(|growth| growth.per_step), "what is kept from step to step"),
         ("grown", growth.map(|growth| growth.held), "what those who grow hold now"),
     ];
