@@ -74,6 +74,10 @@ pub struct Facts {
     /// Bytes of live blocks that were allocated since the last step ended: what a smaller batch
     /// makes smaller.
     pub transient: Option<Bytes>,
+    /// Bytes that would have been live at the peak of the step that failed, waste left aside: an
+    /// estimate, from the course of the step before it.
+    #[serde(default)]
+    pub step_needs: Option<Bytes>,
     /// When in the run it happened.
     pub phase: Option<Phase>,
     /// How memory grew over steps.
@@ -120,6 +124,9 @@ impl fmt::Display for Phase {
 pub struct Growth {
     /// Over how many steps it was measured, first steps left aside.
     pub steps: u64,
+    /// Whether the program marked no steps, and equal stretches of the history stand for them.
+    #[serde(default)]
+    pub are_stretches: bool,
     /// Bytes more per step.
     pub per_step: Bytes,
     /// Bytes more in all of them.

@@ -26,6 +26,8 @@ const PILED_UP: u64 = 8;
 const PILED_UP_MAX: u64 = 10_000;
 /// Without marked steps: how many times deeper memory must rise and fall than what is kept.
 const DEPTH_MIN: i64 = 3;
+/// As before: or how many times what is kept must be allocated.
+const TURNOVER_MIN: i64 = 4;
 
 /// How memory grew up to an event (`None`: up to the end); `None` where it did not, or where there
 /// are too few steps to tell.
@@ -34,8 +36,10 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
     let last = u32::try_from(timeline.events().len()).unwrap_or(u32::MAX);
     let until = until.unwrap_or(last);
     let complete = timeline.steps().into_iter().filter(|step| step.is_complete);
+    let mut are_stretches = false;
     let mut ends: Vec<u32> = complete.map(|step| step.end).filter(|&end| end <= until).collect();
     if ends.is_empty() {
+        are_stretches = true;
         let part = |number: u32| u64::from(number) * u64::from(until) / u64::from(STRETCHES);
         ends = (1..=STRETCHES).filter_map(|number| u32::try_from(part(number)).ok()).collect();
         if !runs_in_steps(&timeline.events()[..until as usize], &ends) {
@@ -50,7 +54,7 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
     let mut grouping = Grouping::new(timeline.snapshot());
     let (net, held) = by_holder(timeline, &mut grouping, &ends, until);
     let warm_up = if is_cut { 0 } else { WARM_UP };
-    let mut growth = Growth::default();
+    let mut growth = Growth { are_stretches, ..Growth::default() };
     for (&holder, net) in &net {
         let held = held.get(&holder).copied().unwrap_or_default();
         let Some(per_step) = steady(net.get(warm_up..)?, held, is_cut) else { continue };
@@ -120,7 +124,16 @@ fn runs_in_steps(events: &[Event], ends: &[u32]) -> bool {
     }
     let rise =
         lows[lows.len() - 1].saturating_sub(lows[0]) / i64::try_from(lows.len()).unwrap_or(1);
-    depths.iter().all(|&depth| depth >= DEPTH_MIN.saturating_mul(rise))
+    depths.iter().all(|&depth| depth >= DEPTH_MIN.saturating_mul(rise)) || turns_over(events)
+}
+
+/// Whether, once a quarter of the history is past, most of what is allocated is given back again,
+/// which no forward pass does.
+fn turns_over(events: &[Event]) -> bool {
+    let later = || events[events.len() / 4..].iter().map(change);
+    let allocated = later().fold(0_i64, |sum, by| sum.saturating_add(by.max(0)));
+    let kept = later().fold(0_i64, i64::saturating_add);
+    allocated >= TURNOVER_MIN.saturating_mul(kept)
 }
 
 /// Bytes per step by which a holder grows, if it grows in nearly every step and has not stopped.

@@ -38,6 +38,7 @@ impl Case {
         let mut facts = Facts::of_snapshot(snapshot, device);
         let timeline = Timeline::new(snapshot, device);
         let recorded = Recorded::of(snapshot, device, source);
+        facts.step_needs = recorded.as_ref().and_then(Recorded::step_needs);
         // While a model is loaded, nothing depends on a batch.
         let with_batch = recorded.as_ref().filter(|recorded| recorded.has_batch());
         let is_loading = facts.phase == Some(Phase::Load);

@@ -129,6 +129,26 @@ impl Recorded {
         Some(peak.as_f64() / there.as_f64().max(1.0))
     }
 
+    /// Bytes that would have been live at the peak of the step that failed, going by the step before
+    /// it; `None` where no step was seen whole, or nothing failed.
+    #[must_use]
+    pub fn step_needs(&self) -> Option<Bytes> {
+        self.failed?;
+        let rest = scaled(self.transient(), (self.whole_step()? - 1.0).max(0.0));
+        let live = self.trace.ops.iter().scan(vec![Bytes::ZERO; self.varies.len()], |sizes, op| {
+            Some(match op.kind {
+                OpKind::Allocate { slot, size, .. } => {
+                    sizes[slot as usize] = size;
+                    i128::from(size.get())
+                }
+                OpKind::Free { slot } => -i128::from(sizes[slot as usize].get()),
+                _ => 0,
+            })
+        });
+        let live = u64::try_from(live.sum::<i128>()).unwrap_or(u64::MAX);
+        Some(Bytes::new(live).saturating_add(rest))
+    }
+
     /// The operations of every whole step, each with the beginning of the next.
     fn step_ranges(&self) -> Vec<(std::ops::Range<usize>, usize)> {
         let marks: Vec<usize> = self.trace.steps.iter().map(|step| step.op_index).collect();

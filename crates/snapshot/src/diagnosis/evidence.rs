@@ -2,8 +2,8 @@
 
 use freeboard_units::Bytes;
 
-use super::{Cause, Evidence, levers};
-use crate::facts::{Facts, Phase, Sums};
+use super::{Cause, Evidence, cause, levers};
+use crate::facts::{Facts, Growth, Phase, Sums};
 
 /// The answer in a sentence or two.
 pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
@@ -79,12 +79,11 @@ pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
 }
 
 fn exhausted(facts: &Facts, sums: &Sums, asked: &str) -> String {
-    if let (Some(requested), Some(total)) = (facts.requested, facts.total)
-        && requested > total
-    {
-        return format!(
-            "Exhaustion: {asked} in one request is more than the whole device ({total})."
-        );
+    if cause::is_too_large(facts) {
+        let whole = known(facts.whole());
+        let what =
+            if facts.total.is_some() { "the whole device" } else { "all this process can have" };
+        return format!("Exhaustion: {asked} in one request is more than {what} ({whole}).");
     }
     let when = match facts.phase {
         Some(Phase::Load) => " while the model was being loaded",
@@ -92,6 +91,13 @@ fn exhausted(facts: &Facts, sums: &Sums, asked: &str) -> String {
         _ => "",
     };
     let used = sums.allocated.saturating_add(sums.pending);
+    if let Some(needs) = facts.step_needs.filter(|needs| *needs > sums.within_reach) {
+        return format!(
+            "Exhaustion: the step needs about {needs} in all, going by the one before it, and this \
+             process can have {}. {used} were in use when {asked} failed.",
+            sums.within_reach
+        );
+    }
     let missing = levers::missing(facts, sums);
     if missing.is_zero() {
         let free = levers::free(&sums);
@@ -111,6 +117,13 @@ fn growing(facts: &Facts) -> String {
     let steps = if growth.steps == 1 { "step" } else { "steps" };
     let first = growth.holders.first();
     let who = first.map_or_else(String::new, |holder| format!(", most of it at {}", holder.name));
+    if growth.are_stretches {
+        return format!(
+            "A leak: memory in use grows all the time (by {} in each of {} equal stretches of the \
+             history){who}. By now that is {}.",
+            growth.per_step, growth.steps, growth.held
+        );
+    }
     format!(
         "A leak: {} more are kept in every step (measured over {} {steps}){who}. By now that is {}.",
         growth.per_step, growth.steps, growth.held
@@ -148,7 +161,7 @@ fn known(bytes: Option<Bytes>) -> String {
 /// Every number that is known, with what it means here.
 pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
     let sums = facts.sums();
-    let growth = facts.growth.as_ref();
+    let growth = facts.growth.as_ref().filter(|growth| grows_much(facts, growth));
     let lines = [
         ("asked for", facts.requested, "what the request needed in one piece"),
         ("device", facts.total, "all memory of the device"),
@@ -186,6 +199,11 @@ pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
         Some(Evidence { what, bytes: Some(bytes?), text })
     });
     told.collect()
+}
+
+/// Whether what grew is worth a line: it is more than a hundredth of what is in use.
+fn grows_much(facts: &Facts, growth: &Growth) -> bool {
+    growth.held > Bytes::new(facts.allocated.unwrap_or_default().get() / 100)
 }
 
 fn nonzero(bytes: Bytes) -> Option<Bytes> {

@@ -3,7 +3,7 @@
 use freeboard_units::Bytes;
 
 use super::words::Words;
-use super::{Cause, Lever, LeverKind};
+use super::{Cause, Lever, LeverKind, cause};
 use crate::facts::{Facts, Phase, Sums};
 
 /// The part of a step's activations that checkpointing every block of a deep network saves, put
@@ -106,14 +106,18 @@ fn stranded(facts: &Facts, sums: &Sums) -> Vec<Lever> {
 fn smaller(facts: &Facts, sums: &Sums) -> Vec<Lever> {
     let words = Words::of(facts);
     let mut found = Vec::new();
-    if let (Some(requested), Some(total)) = (facts.requested, facts.total)
-        && requested > total
-    {
-        found.push(lever(
-            "look at the shapes of the failing operation: this one request is larger than the whole \
-             device, which is more often a wrong dimension than a large model",
-            Some(requested),
-        ));
+    if cause::is_too_large(facts) {
+        return vec![
+            lever(
+                "look at the shapes of the failing operation: this one request is larger than all the \
+                 memory there is, which is more often a wrong dimension than a large model",
+                facts.requested,
+            ),
+            lever(
+                "if the shapes are right: do the operation in pieces, a few rows at a time",
+                None,
+            ),
+        ];
     }
     if facts.phase == Some(Phase::Load) {
         found.push(lever(
@@ -194,10 +198,12 @@ fn in_pieces(facts: &Facts, sums: &Sums) -> Vec<Lever> {
             ));
         }
     }
-    found.push(lever(
-        "make sizes vary less from step to step: pad or bucket sequence lengths and image sizes",
-        None,
-    ));
+    if facts.phase != Some(Phase::Load) {
+        found.push(lever(
+            "make sizes vary less from step to step: pad or bucket sequence lengths and image sizes",
+            None,
+        ));
+    }
     found.extend(smaller_batch(facts));
     found
 }

@@ -31,7 +31,7 @@ impl Facts {
             private,
             free_private
         );
-        fill!(expandable, settings, once_reserved, transient, phase, growth, elsewhere);
+        fill!(expandable, settings, once_reserved, transient, step_needs, phase, growth, elsewhere);
         if self.others.is_empty() {
             self.others.clone_from(&others.others);
         }

@@ -85,6 +85,14 @@ impl Facts {
         }
     }
 
+    /// All memory there is for this process, if it had nothing yet: the device's, or, where that is
+    /// not told, what was held and free.
+    #[must_use]
+    pub fn whole(&self) -> Option<Bytes> {
+        let within_reach = || self.sums().within_reach;
+        self.total.or_else(|| (self.says_all && self.free.is_some()).then(within_reach))
+    }
+
     /// Whether the device had room, as was measured then, and a limit that is not told stopped it.
     #[must_use]
     pub fn is_limited_untold(&self, requested: Bytes) -> bool {
