@@ -6,14 +6,13 @@ use freeboard_allocator::Config;
 use freeboard_snapshot::{Cause, Diagnosis, Evidence, Facts, Lever, LeverKind, Trial, Verdict};
 use freeboard_units::Bytes;
 
-use crate::least::least;
 use crate::run::{RunError, RunOptions, run};
 use crate::trace::{Recorded, Trace};
 
 /// What batch sizes are counted in where the batch is not told: parts of this many.
 const PARTS: u32 = 32;
-/// Settings that are tried beside growing segments.
-const MAX_SPLITS: [&str; 2] = ["max_split_size_mb:128", "max_split_size_mb:512"];
+/// Runs to find how much less memory a policy would do with, beside the first.
+const HALVINGS: usize = 4;
 
 /// What there is to try on, and with.
 #[derive(Clone, Debug)]
@@ -46,7 +45,10 @@ impl VerifyOptions {
 }
 
 /// Tries what the diagnosis advises on the recorded run, and writes into it what came of it: verified
-/// levers first, those that do not help gone. `tried` hears of every policy before it is tried.
+/// levers first, settings that do not help gone. `tried` hears of every policy before it is tried.
+///
+/// Where the run as it was does not fail when it is replayed, because more came before the history,
+/// all is tried on as much less memory as it takes to make it fail.
 ///
 /// # Errors
 /// When a replay fails for another reason than memory.
@@ -56,24 +58,47 @@ pub fn verify(
     options: &VerifyOptions,
     mut tried: impl FnMut(&str),
 ) -> Result<(), RunError> {
+    let has_batch = diagnosis.levers.iter().any(|lever| lever.kind == LeverKind::Batch);
+    let policies = tries_policies(diagnosis.cause);
+    if !has_batch && !policies {
+        return Ok(());
+    }
     let Ok(now) = Config::pytorch().parse_onto(&options.settings) else {
         diagnosis.evidence.push(note("the settings cannot be read, so nothing was replayed"));
         return Ok(());
     };
-    let mut trial = |name: &str, config: Config| -> Result<Trial, RunError> {
-        tried(name);
-        let spare = spare(&recorded.trace, &RunOptions::new(config, options.capacity))?;
-        Ok(Trial { policy: name.to_owned(), spare })
-    };
-    let mut trials = vec![trial("as it ran", now.config.clone())?];
-    for lever in settings_of(diagnosis) {
-        if let Ok(parsed) = Config::pytorch().parse_onto(&lever) {
-            trials.push(trial(&lever, parsed.config)?);
-        }
+    tried(AS_IT_RAN);
+    let mut options = options.clone();
+    let trace = &recorded.trace;
+    if let Some(margin) = margin(trace, &RunOptions::new(now.config.clone(), options.capacity))? {
+        let less = options.capacity.saturating_sub(margin.fails);
+        diagnosis.evidence.push(Evidence {
+            what: "replayed on".to_owned(),
+            bytes: Some(margin.fails),
+            text: format!(
+                "{less} less than there was: with what came before the history unknown, the run as it \
+                 ran fails only there"
+            ),
+        });
+        options.capacity = margin.fails;
     }
-    trials.push(trial("Freeboard's allocator", Config::default())?);
-    report(diagnosis, recorded, options, &trials);
-    diagnosis.replays = trials;
+    if policies {
+        let mut trials = vec![Trial { policy: AS_IT_RAN.to_owned(), spare: None }];
+        let mut trial = |name: &str, config: Config| -> Result<Trial, RunError> {
+            tried(name);
+            let margin = margin(trace, &RunOptions::new(config, options.capacity))?;
+            let spare = margin.map(|margin| options.capacity.saturating_sub(margin.fits));
+            Ok(Trial { policy: name.to_owned(), spare })
+        };
+        for option in settings_of(diagnosis) {
+            if let Ok(parsed) = Config::pytorch().parse_onto(&option) {
+                trials.push(trial(&option, parsed.config)?);
+            }
+        }
+        trials.push(trial(FREEBOARD, Config::default())?);
+        report(diagnosis, recorded, &options, &trials);
+        diagnosis.replays = trials;
+    }
     if let Some(lever) = diagnosis.levers.iter_mut().find(|lever| lever.kind == LeverKind::Batch) {
         tried("smaller batches");
         fit_batch(lever, recorded, &RunOptions::new(now.config, options.capacity), options.batch)?;
@@ -82,23 +107,59 @@ pub fn verify(
     Ok(())
 }
 
-/// The option strings among the levers, and those that are worth a try beside them.
-fn settings_of(diagnosis: &Diagnosis) -> Vec<String> {
-    let option = |lever: &Lever| Some(lever.setting.as_ref()?.split_once('=')?.1.to_owned());
-    let mut all: Vec<String> = diagnosis.levers.iter().filter_map(option).collect();
-    if diagnosis.verdict == Verdict::Fragmentation && !all.is_empty() {
-        all.extend(MAX_SPLITS.map(str::to_owned));
-    }
-    all
+const AS_IT_RAN: &str = "as it ran";
+const FREEBOARD: &str = "Freeboard's allocator";
+
+/// Whether another policy can help. What a replay does not know does not count: it waits for no
+/// stream, and its pools give memory back.
+fn tries_policies(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Exhaustion | Cause::Fragmentation | Cause::Rounding | Cause::StrandedByStream
+    )
 }
 
-/// How much less memory the run would survive on; `None` where it fails on the whole.
-fn spare(trace: &Trace, options: &RunOptions) -> Result<Option<Bytes>, RunError> {
-    match least(trace, options) {
-        Ok(least) => Ok(Some(options.capacity.saturating_sub(least.min_capacity))),
-        Err(RunError::NeverSurvives { .. }) => Ok(None),
-        Err(error) => Err(error),
+/// The option strings among the levers.
+fn settings_of(diagnosis: &Diagnosis) -> Vec<String> {
+    let settings = diagnosis.levers.iter().filter_map(|lever| lever.setting.as_ref());
+    settings.filter_map(|setting| Some(setting.split_once('=')?.1.to_owned())).collect()
+}
+
+/// What a run needs, within a few pages.
+struct Margin {
+    /// The least memory it was seen to survive on.
+    fits: Bytes,
+    /// The most memory below that it was seen to fail on.
+    fails: Bytes,
+}
+
+/// What a run needs; `None` where it fails on the whole.
+fn margin(trace: &Trace, options: &RunOptions) -> Result<Option<Margin>, RunError> {
+    let page = Bytes::mib(2);
+    let attempt = |capacity: Bytes| run(trace, &RunOptions { capacity, ..options.clone() });
+    // A page less than the live peak cannot hold it.
+    let mut fails = trace.peak_requested.align_down(page).saturating_sub(page);
+    let mut fits = options.capacity;
+    if fails >= fits {
+        return Ok(None);
     }
+    let whole = attempt(fits)?;
+    if !whole.survived {
+        return Ok(None);
+    }
+    // What was reserved at leisure is a good first guess.
+    let mut next = whole.device_peak_used.checked_align_up(page).unwrap_or(fits);
+    for _ in 0..HALVINGS {
+        if next <= fails || next >= fits {
+            next = fails.saturating_add(Bytes::new(fits.saturating_sub(fails).get() / 2));
+            next = next.align_down(page);
+        }
+        if next <= fails || next >= fits {
+            break;
+        }
+        if attempt(next)?.survived { fits = next } else { fails = next }
+    }
+    Ok(Some(Margin { fits, fails }))
 }
 
 fn report(
@@ -108,8 +169,7 @@ fn report(
     trials: &[Trial],
 ) {
     let floor = recorded.trace.peak_requested;
-    let nothing_fits = trials.iter().all(|trial| trial.spare.is_none());
-    if nothing_fits && floor > options.capacity && diagnosis.cause == Cause::Fragmentation {
+    if floor > options.capacity && diagnosis.cause == Cause::Fragmentation {
         // However memory is laid out, the live blocks alone are more than there is.
         diagnosis.verdict = Verdict::Exhaustion;
         diagnosis.cause = Cause::Exhaustion;
@@ -119,36 +179,36 @@ fn report(
             options.capacity
         );
     }
-    let fits = |setting: &str| trials.iter().find(|trial| trial.policy == setting)?.spare;
+    let fits = |policy: &str| trials.iter().find(|trial| trial.policy == policy)?.spare;
     for lever in &mut diagnosis.levers {
-        match lever.kind {
+        let spare = match lever.kind {
             LeverKind::Setting => {
                 let option = lever.setting.as_ref().and_then(|setting| setting.split_once('='));
-                let spare = option.and_then(|(_, option)| fits(option));
-                lever.verified = spare.is_some();
-                if let Some(spare) = spare {
-                    let _ = write!(lever.action, ": this run fits with {spare} to spare");
-                }
+                option.and_then(|(_, option)| fits(option))
             }
-            LeverKind::Freeboard => lever.verified = fits("Freeboard's allocator").is_some(),
-            _ => {}
+            LeverKind::Freeboard => fits(FREEBOARD),
+            _ => None,
+        };
+        if let Some(spare) = spare {
+            lever.verified = true;
+            let _ = write!(lever.action, " (this run fits with at least {spare} to spare)");
         }
     }
     let failed = |lever: &Lever| lever.kind == LeverKind::Setting && !lever.verified;
     diagnosis.levers.retain(|lever| !failed(lever));
-    let best = trials.iter().skip(1).filter(|trial| trial.policy.starts_with("max_split"));
-    let known = |name: &str| diagnosis.levers.iter().any(|lever| lever.action.contains(name));
-    if let Some(best) = best.filter(|trial| trial.spare.is_some()).max_by_key(|trial| trial.spare)
-        && !diagnosis.levers.iter().any(|lever| lever.verified)
-        && !known(&best.policy)
+    let is_helped = diagnosis.levers.iter().any(|lever| lever.verified);
+    if let (Some(spare), false) =
+        (fits(FREEBOARD), is_helped || diagnosis.cause == Cause::Exhaustion)
     {
-        let spare = best.spare.unwrap_or_default();
         diagnosis.levers.push(Lever {
-            action: format!("keep large blocks whole: this run fits with {spare} to spare"),
-            setting: Some(format!("PYTORCH_CUDA_ALLOC_CONF={}", best.policy)),
-            gain_bytes: Some(spare),
+            action: format!(
+                "Freeboard's allocator joins free memory wherever it lies (this run fits with at least \
+                 {spare} to spare)"
+            ),
+            setting: None,
+            gain_bytes: None,
             verified: true,
-            kind: LeverKind::Setting,
+            kind: LeverKind::Freeboard,
         });
     }
 }

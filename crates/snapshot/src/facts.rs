@@ -9,9 +9,11 @@ use crate::diagnosis::Cause;
 
 mod merge;
 mod of_snapshot;
+mod phase;
 mod sums;
 
 pub use sums::Sums;
+pub(crate) use sums::segment_for;
 
 /// What is known about a request that failed. `None` is not known, which is not zero.
 ///
@@ -72,6 +74,10 @@ pub struct Facts {
     /// Bytes of live blocks that were allocated since the last step ended: what a smaller batch
     /// makes smaller.
     pub transient: Option<Bytes>,
+    /// Bytes that would have been live at the peak of the step that failed, waste left aside: an
+    /// estimate, from the course of the step before it.
+    #[serde(default)]
+    pub step_needs: Option<Bytes>,
     /// When in the run it happened.
     pub phase: Option<Phase>,
     /// How memory grew over steps.
@@ -118,6 +124,9 @@ impl fmt::Display for Phase {
 pub struct Growth {
     /// Over how many steps it was measured, first steps left aside.
     pub steps: u64,
+    /// Whether the program marked no steps, and equal stretches of the history stand for them.
+    #[serde(default)]
+    pub are_stretches: bool,
     /// Bytes more per step.
     pub per_step: Bytes,
     /// Bytes more in all of them.

@@ -26,6 +26,8 @@ const PILED_UP: u64 = 8;
 const PILED_UP_MAX: u64 = 10_000;
 /// Without marked steps: how many times deeper memory must rise and fall than what is kept.
 const DEPTH_MIN: i64 = 3;
+/// As before: or how many times what is kept must be allocated.
+const TURNOVER_MIN: i64 = 4;
 
 /// How memory grew up to an event (`None`: up to the end); `None` where it did not, or where there
 /// are too few steps to tell.
@@ -34,8 +36,10 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
     let last = u32::try_from(timeline.events().len()).unwrap_or(u32::MAX);
     let until = until.unwrap_or(last);
     let complete = timeline.steps().into_iter().filter(|step| step.is_complete);
+    let mut are_stretches = false;
     let mut ends: Vec<u32> = complete.map(|step| step.end).filter(|&end| end <= until).collect();
     if ends.is_empty() {
+        are_stretches = true;
         let part = |number: u32| u64::from(number) * u64::from(until) / u64::from(STRETCHES);
         ends = (1..=STRETCHES).filter_map(|number| u32::try_from(part(number)).ok()).collect();
         if !runs_in_steps(&timeline.events()[..until as usize], &ends) {
@@ -50,15 +54,16 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
     let mut grouping = Grouping::new(timeline.snapshot());
     let (net, held) = by_holder(timeline, &mut grouping, &ends, until);
     let warm_up = if is_cut { 0 } else { WARM_UP };
-    let mut growth = Growth::default();
+    let mut growth = Growth { are_stretches, ..Growth::default() };
     for (&holder, net) in &net {
         let held = held.get(&holder).copied().unwrap_or_default();
         let Some(per_step) = steady(net.get(warm_up..)?, held, is_cut) else { continue };
         let steps = (net.len() - warm_up) as u64;
         growth.steps = steps;
-        growth.per_step += per_step;
-        growth.total += per_step * steps;
-        growth.held += held;
+        growth.per_step = growth.per_step.saturating_add(per_step);
+        let total = Bytes::new(per_step.get().saturating_mul(steps));
+        growth.total = growth.total.saturating_add(total);
+        growth.held = growth.held.saturating_add(held);
         growth.holders.push(Holder { name: grouping.name(holder), bytes: per_step, blocks: steps });
     }
     growth.holders.sort_by(|a, b| (b.bytes, &a.name).cmp(&(a.bytes, &b.name)));
@@ -119,15 +124,25 @@ fn runs_in_steps(events: &[Event], ends: &[u32]) -> bool {
     }
     let rise =
         lows[lows.len() - 1].saturating_sub(lows[0]) / i64::try_from(lows.len()).unwrap_or(1);
-    depths.iter().all(|&depth| depth >= DEPTH_MIN.saturating_mul(rise))
+    depths.iter().all(|&depth| depth >= DEPTH_MIN.saturating_mul(rise)) || turns_over(events)
+}
+
+/// Whether, once a quarter of the history is past, most of what is allocated is given back again,
+/// which no forward pass does.
+fn turns_over(events: &[Event]) -> bool {
+    let later = || events[events.len() / 4..].iter().map(change);
+    let allocated = later().fold(0_i64, |sum, by| sum.saturating_add(by.max(0)));
+    let kept = later().fold(0_i64, i64::saturating_add);
+    allocated >= TURNOVER_MIN.saturating_mul(kept)
 }
 
 /// Bytes per step by which a holder grows, if it grows in nearly every step and has not stopped.
 fn steady(net: &[i64], held: Bytes, is_cut: bool) -> Option<Bytes> {
-    let total: i64 = net.iter().sum();
+    let sum = |net: &[i64]| net.iter().fold(0_i64, |sum, &by| sum.saturating_add(by));
+    let total = sum(net);
     let per_step = Bytes::new(u64::try_from(total).ok()? / (net.len().max(1) as u64));
     let grew = net.iter().filter(|&&by| by > 0).count();
-    let later: i64 = net[net.len() / 2..].iter().sum();
+    let later = sum(&net[net.len() / 2..]);
     if per_step.is_zero() || later.saturating_mul(3) < total {
         return None;
     }

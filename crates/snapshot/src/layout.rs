@@ -140,7 +140,7 @@ impl<'t> Layout<'t> {
                     && last.address.saturating_add(last.size.get()) == from
                     && (last.stream, last.pool) == (held.stream, held.pool)
                 {
-                    last.size += size;
+                    last.size = last.size.saturating_add(size);
                 } else {
                     gaps.push(Gap { address: from, size, stream: held.stream, pool: held.pool });
                 }

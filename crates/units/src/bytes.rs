@@ -168,9 +168,10 @@ impl SubAssign for Bytes {
     }
 }
 
+/// Up to [`Bytes::MAX`].
 impl Sum for Bytes {
     fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
-        iter.fold(Self::ZERO, Add::add)
+        iter.fold(Self::ZERO, Self::saturating_add)
     }
 }
 

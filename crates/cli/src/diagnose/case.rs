@@ -3,7 +3,7 @@
 use freeboard_replay::Recorded;
 use freeboard_replay::verify::{VerifyOptions, verify};
 use freeboard_snapshot::message::Message;
-use freeboard_snapshot::{Action, Cause, Diagnosis, Facts, Holder, Snapshot, Timeline};
+use freeboard_snapshot::{Action, Cause, Diagnosis, Facts, Holder, Phase, Snapshot, Timeline};
 use freeboard_units::{Bytes, DeviceId};
 
 use super::Arguments;
@@ -38,7 +38,11 @@ impl Case {
         let mut facts = Facts::of_snapshot(snapshot, device);
         let timeline = Timeline::new(snapshot, device);
         let recorded = Recorded::of(snapshot, device, source);
-        facts.transient = recorded.as_ref().map(Recorded::transient);
+        facts.step_needs = recorded.as_ref().and_then(Recorded::step_needs);
+        // While a model is loaded, nothing depends on a batch.
+        let with_batch = recorded.as_ref().filter(|recorded| recorded.has_batch());
+        let is_loading = facts.phase == Some(Phase::Load);
+        facts.transient = with_batch.filter(|_| !is_loading).map(Recorded::transient);
         let failures = timeline.events().iter().filter(|event| event.action == Action::Oom);
         Self {
             source: source.to_owned(),

@@ -9,8 +9,17 @@ use freeboard_units::{Bytes, DeviceId, StreamId};
 use super::{Id, Op, OpKind, Trace, TraceBuilder};
 
 /// Functions that make what stays: parameters, buffers, optimizer states.
-const MAKES_WHAT_STAYS: &[&str] =
-    &["_apply", "to", "cuda", "to_empty", "load_state_dict", "_init_group", "from_pretrained"];
+const MAKES_WHAT_STAYS: &[&str] = &[
+    "__init__",
+    "reset_parameters",
+    "_apply",
+    "to",
+    "cuda",
+    "to_empty",
+    "load_state_dict",
+    "_init_group",
+    "from_pretrained",
+];
 
 /// A recorded run as a trace, up to a failed request if there was one.
 #[derive(Clone, Debug)]
@@ -55,6 +64,9 @@ impl Recorded {
     #[must_use]
     pub fn of(snapshot: &Snapshot, device: DeviceId, name: &str) -> Option<Self> {
         let timeline = Timeline::new(snapshot, device);
+        if timeline.events().is_empty() {
+            return None;
+        }
         let events = || (0..).zip(timeline.events());
         let failure = events().filter(|(_, event)| event.action == Action::Oom).last();
         let until = failure.map_or(u32::MAX, |(number, _)| number);
@@ -65,7 +77,8 @@ impl Recorded {
             writer.event(number, event);
         }
         let failed = failure.map(|(_, event)| {
-            writer.allocate(event, Maker::Unknown);
+            let maker = writer.maker(event);
+            writer.allocate(event, maker);
             event.size
         });
         if writer.lives.is_empty() {
@@ -90,9 +103,11 @@ impl Recorded {
             match op.kind {
                 OpKind::Allocate { slot, size, .. } if self.varies[slot as usize] => {
                     sizes[slot as usize] = size;
-                    live += size;
+                    live = live.saturating_add(size);
                 }
-                OpKind::Free { slot } => live -= std::mem::take(&mut sizes[slot as usize]),
+                OpKind::Free { slot } => {
+                    live = live.saturating_sub(std::mem::take(&mut sizes[slot as usize]));
+                }
                 _ => {}
             }
             live
@@ -112,6 +127,26 @@ impl Recorded {
         let peak = whole.iter().max()?;
         let there = whole[..done.min(whole.len())].iter().max()?;
         Some(peak.as_f64() / there.as_f64().max(1.0))
+    }
+
+    /// Bytes that would have been live at the peak of the step that failed, going by the step before
+    /// it; `None` where no step was seen whole, or nothing failed.
+    #[must_use]
+    pub fn step_needs(&self) -> Option<Bytes> {
+        self.failed?;
+        let rest = scaled(self.transient(), (self.whole_step()? - 1.0).max(0.0));
+        let live = self.trace.ops.iter().scan(vec![Bytes::ZERO; self.varies.len()], |sizes, op| {
+            Some(match op.kind {
+                OpKind::Allocate { slot, size, .. } => {
+                    sizes[slot as usize] = size;
+                    i128::from(size.get())
+                }
+                OpKind::Free { slot } => -i128::from(sizes[slot as usize].get()),
+                _ => 0,
+            })
+        });
+        let live = u64::try_from(live.sum::<i128>()).unwrap_or(u64::MAX);
+        Some(Bytes::new(live).saturating_add(rest))
     }
 
     /// The operations of every whole step, each with the beginning of the next.
@@ -138,10 +173,10 @@ impl Recorded {
                         *size = scaled(*size, part);
                     }
                     sizes[*slot as usize] = size.get();
-                    live += size.get();
+                    live = live.saturating_add(size.get());
                     peak = peak.max(live);
                 }
-                OpKind::Free { slot } => live -= sizes[*slot as usize],
+                OpKind::Free { slot } => live = live.saturating_sub(sizes[*slot as usize]),
                 _ => {}
             }
         }
@@ -152,7 +187,7 @@ impl Recorded {
             trace.ops.push(Op { kind, line: last });
             trace.slots += 1;
             trace.allocs += 1;
-            peak = peak.max(live + rest.get());
+            peak = peak.max(live.saturating_add(rest.get()));
         }
         trace.peak_requested = Bytes::new(peak);
         trace
@@ -171,7 +206,8 @@ fn scaled(size: Bytes, part: f64) -> Bytes {
 }
 
 /// Which allocations depend on the batch: those that end in the step they began in, unless
-/// something that stays has the same size, as gradients do.
+/// something that stays has the same size, as gradients do. Before the first step has ended, only
+/// the stack tells them from what stays.
 fn varies(lives: &[Life], last_step: usize) -> Vec<bool> {
     let has_steps = last_step > 0;
     let stays = |life: &Life| {
@@ -185,7 +221,7 @@ fn varies(lives: &[Life], last_step: usize) -> Vec<bool> {
         Maker::Stays => false,
         // An activation may have the size of a parameter by chance.
         Maker::Forward => !stays(life),
-        Maker::Unknown => !fixed.contains(&life.size),
+        Maker::Unknown => has_steps && !fixed.contains(&life.size),
     };
     lives.iter().map(varies).collect()
 }

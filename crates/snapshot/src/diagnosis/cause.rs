@@ -4,7 +4,7 @@ use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::Verdict;
-use crate::facts::{Facts, Sums};
+use crate::facts::{Facts, Phase, Sums, segment_for};
 
 /// Free memory in pieces counts as fragmentation from this part of the process's memory on; below,
 /// it is the slack that every allocator has, and the program is simply full.
@@ -14,6 +14,8 @@ const FRAGMENTED_PART: f64 = 0.02;
 const SMALL_CHANGE_PART: f64 = 0.06;
 /// Below this part of what lay in pieces a request is small.
 const SMALL_REQUEST_PART: f64 = 0.25;
+/// And more while a model is being loaded, for the first step is still to come.
+const LOADING_PART: f64 = 0.2;
 /// As the first, where the request that failed is not known.
 const SILENT_PART: f64 = 0.03;
 /// Rounding counts as a cause from this part of the process's memory on.
@@ -100,7 +102,7 @@ fn without_request(facts: &Facts) -> Vec<Cause> {
         return Vec::new();
     }
     let sums = facts.sums();
-    let stranded = sums.free_streams + sums.free_private;
+    let stranded = plus(sums.free_streams, sums.free_private);
     let large = |bytes: Bytes| bytes.as_f64() >= SILENT_PART * sums.reserved.as_f64();
     match (sums.free_streams >= sums.free_private, large(stranded)) {
         (true, true) if stranded > sums.free_own => vec![Cause::StrandedByStream],
@@ -122,39 +124,46 @@ fn with_little(facts: &Facts, requested: Bytes) -> Vec<Cause> {
 fn weigh(facts: &Facts, requested: Bytes) -> Vec<Cause> {
     let sums = facts.sums();
     let [mut causes, mut minor] = [Vec::new(), Vec::new()];
-    if too_large_for_any_device(facts, requested) {
+    if is_too_large(facts) {
         return vec![Cause::Exhaustion];
     }
     // Free memory in pieces: it would do if it lay together.
     if came_late(facts, &sums, requested) {
         return vec![Cause::PendingFree];
     }
-    let compact = sums.growable + sums.free_own;
-    let stranded = sums.free_streams + sums.free_private;
+    let compact = plus(sums.growable, sums.free_own);
+    let stranded = plus(sums.free_streams, sums.free_private);
+    let all = plus(compact, stranded);
     let large_part = |bytes: Bytes| bytes.as_f64() >= FRAGMENTED_PART * sums.within_reach.as_f64();
-    if compact >= requested && is_fragmented(&sums, requested) {
+    if compact >= requested && is_fragmented(facts, &sums, requested) {
+        // What lies in pieces would have done for this request, and not for those to come.
+        if facts.step_needs.is_some_and(|needs| needs > sums.within_reach) {
+            causes.push(Cause::Exhaustion);
+        }
         causes.push(Cause::Fragmentation);
-    } else if compact + stranded >= requested && large_part(stranded) {
+    } else if all >= requested && large_part(stranded) {
         let streams = sums.free_streams >= sums.free_private;
         let which = if streams { Cause::StrandedByStream } else { Cause::PrivatePool };
         causes.push(which);
-    } else if compact + stranded + sums.pending >= requested && large_part(sums.pending) {
+    } else if plus(all, sums.pending) >= requested && large_part(sums.pending) {
         causes.push(Cause::PendingFree);
     }
-    let rounding = sums.rounding.as_f64() >= ROUNDED_PART * sums.within_reach.as_f64();
-    if rounding && compact + stranded + sums.rounding >= requested {
+    let rounding =
+        rounds_up(facts) && sums.rounding.as_f64() >= ROUNDED_PART * sums.within_reach.as_f64();
+    if rounding && plus(all, sums.rounding) >= requested {
         minor.push(Cause::Rounding);
     }
     if limit_binds(facts, requested) {
         minor.push(Cause::Limit);
     }
-    if sums.others > Bytes::ZERO && compact + stranded + sums.others >= requested {
+    if sums.others > Bytes::ZERO && plus(all, sums.others) >= requested {
         // Who holds most of the device is at fault, even where our own pieces would have done.
         let theirs = sums.others > sums.allocated;
         if theirs { causes.insert(0, Cause::OtherProcess) } else { minor.push(Cause::OtherProcess) }
     }
     causes.append(&mut minor);
-    let full = sums.growable < requested && !facts.device_had_room(requested);
+    // Where the device has more than the request itself, a segment may still need more.
+    let full = sums.growable < segment_for(requested) && !facts.device_had_room(requested);
     if causes.is_empty() && full {
         causes.push(Cause::Exhaustion);
     }
@@ -163,21 +172,36 @@ fn weigh(facts: &Facts, requested: Bytes) -> Vec<Cause> {
 
 /// Whether free memory that would have served was other streams' until the request was failing.
 fn came_late(facts: &Facts, sums: &Sums, requested: Bytes) -> bool {
+    // Only a history tells what was free at the failure; later, the failed step's memory is, too.
+    let Some(late) = facts.late else { return false };
     let fits = facts.largest_own.is_some_and(|largest| largest >= requested);
-    let late = facts.late.unwrap_or_default();
-    (fits && !facts.keeps_blocks_whole()) || (late >= requested && late * 2 >= sums.free_own)
+    (fits && !facts.keeps_blocks_whole())
+        || (late >= requested && plus(late, late) >= sums.free_own)
 }
 
 /// Whether the free memory in pieces, and what rounding takes, is more than slack.
-fn is_fragmented(sums: &Sums, requested: Bytes) -> bool {
-    let part = (sums.free_own + sums.rounding).as_f64() / sums.within_reach.as_f64().max(1.0);
+fn is_fragmented(facts: &Facts, sums: &Sums, requested: Bytes) -> bool {
+    let rounding = if rounds_up(facts) { sums.rounding } else { Bytes::ZERO };
+    let part = plus(sums.free_own, rounding).as_f64() / sums.within_reach.as_f64().max(1.0);
     let small = requested.as_f64() < SMALL_REQUEST_PART * sums.free_own.as_f64();
-    part >= if small { SMALL_CHANGE_PART } else { FRAGMENTED_PART }
+    // While a model is loaded, most of what is needed is still to come.
+    let least = match (facts.phase, small) {
+        (Some(Phase::Load), _) => LOADING_PART,
+        (_, true) => SMALL_CHANGE_PART,
+        (_, false) => FRAGMENTED_PART,
+    };
+    part >= least
+}
+
+/// Whether the settings make sizes round up by more than every allocator does.
+fn rounds_up(facts: &Facts) -> bool {
+    facts.settings.as_deref().is_some_and(|settings| settings.contains("roundup"))
 }
 
 /// Whether the request alone is more than there is.
-fn too_large_for_any_device(facts: &Facts, requested: Bytes) -> bool {
-    facts.total.is_some_and(|total| requested > total)
+pub(super) fn is_too_large(facts: &Facts) -> bool {
+    let requested = facts.requested.unwrap_or_default();
+    !facts.is_limited_untold(requested) && facts.whole().is_some_and(|whole| requested > whole)
 }
 
 /// Whether a limit, and not the device, is what stops the request.
@@ -186,12 +210,11 @@ fn limit_binds(facts: &Facts, requested: Bytes) -> bool {
         Some(limit) => {
             let sums = facts.sums();
             let below_device = facts.total.is_none_or(|total| limit < total);
-            let beyond = sums.allocated + sums.pending + requested > limit
-                || sums.reserved + requested > limit;
+            // What was measured then is exact; the numbers of a message have two decimals.
+            let beyond = facts.says_all || plus(sums.reserved, segment_for(requested)) > limit;
             below_device && beyond && facts.device_had_room(requested)
         }
-        // Files of PyTorch do not tell the limit; but the device had room and was not used.
-        None => facts.says_all && !facts.by_freeboard && facts.device_had_room(requested),
+        None => facts.is_limited_untold(requested),
     }
 }
 
@@ -201,4 +224,9 @@ fn leaks(facts: &Facts, others: &[Cause]) -> bool {
     let full = matches!(others, [] | [Cause::Exhaustion | Cause::Unknown | Cause::Limit]);
     let part = if full { GROWN_PART } else { GROWN_PART_BESIDE_OTHERS };
     growth.held.as_f64() >= part * facts.allocated.unwrap_or_default().as_f64()
+}
+
+/// Sums of what files say, which may be anything.
+fn plus(one: Bytes, other: Bytes) -> Bytes {
+    one.saturating_add(other)
 }

@@ -2,8 +2,8 @@
 
 use freeboard_units::Bytes;
 
-use super::{Cause, Evidence, levers};
-use crate::facts::{Facts, Phase, Sums};
+use super::{Cause, Evidence, cause, levers};
+use crate::facts::{Facts, Growth, Phase, Sums};
 
 /// The answer in a sentence or two.
 pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
@@ -11,11 +11,16 @@ pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
     let asked = facts.requested.map_or_else(|| "the request".into(), |bytes| bytes.to_string());
     match cause {
         Cause::Exhaustion => exhausted(facts, &sums, &asked),
-        Cause::Fragmentation => format!(
-            "Fragmentation: {asked} did not fit, although {} lay free in pieces between live blocks \
-             and {} more could be taken from the device.",
-            sums.free_own, sums.growable
-        ),
+        Cause::Fragmentation => {
+            let more = nonzero(sums.growable);
+            let more = more.map(|more| format!(" and {more} more could be taken from the device"));
+            format!(
+                "Fragmentation: {asked} did not fit, although {} lay free in pieces between live \
+                 blocks{}.",
+                sums.free_own,
+                more.unwrap_or_default()
+            )
+        }
         Cause::Rounding => format!(
             "Rounding: live blocks take {} more than was asked for, which is what {asked} lacked.",
             sums.rounding
@@ -53,10 +58,18 @@ pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
                 known(facts.free)
             ),
         },
+        Cause::OtherProcess if sums.is_beside() => format!(
+            "Others than the allocator hold the memory: this process has {} on the device beside what \
+             the allocator holds ({}), more than a context and libraries take; with it {asked} \
+             would have fit.",
+            sums.beside, sums.reserved
+        ),
         Cause::OtherProcess => format!(
-            "Other processes hold {} of the device; with it {asked} would have fit. This process \
+            "Other processes hold {}{} of the device; with it {asked} would have fit. This process \
              holds {}.",
-            sums.others, sums.reserved
+            at_least(facts),
+            sums.others,
+            sums.reserved
         ),
         Cause::Growth => growing(facts),
         Cause::HostMemory => "The host ran out of memory, not the device.".into(),
@@ -66,25 +79,31 @@ pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
 }
 
 fn exhausted(facts: &Facts, sums: &Sums, asked: &str) -> String {
-    if let (Some(requested), Some(total)) = (facts.requested, facts.total)
-        && requested > total
-    {
-        return format!(
-            "Exhaustion: {asked} in one request is more than the whole device ({total})."
-        );
+    if cause::is_too_large(facts) {
+        let whole = known(facts.whole());
+        let what =
+            if facts.total.is_some() { "the whole device" } else { "all this process can have" };
+        return format!("Exhaustion: {asked} in one request is more than {what} ({whole}).");
     }
     let when = match facts.phase {
         Some(Phase::Load) => " while the model was being loaded",
         Some(Phase::FirstStep) => " in the first step",
         _ => "",
     };
-    let used = sums.allocated + sums.pending;
+    let used = sums.allocated.saturating_add(sums.pending);
+    if let Some(needs) = facts.step_needs.filter(|needs| *needs > sums.within_reach) {
+        return format!(
+            "Exhaustion: the step needs about {needs} in all, going by the one before it, and this \
+             process can have {}. {used} were in use when {asked} failed.",
+            sums.within_reach
+        );
+    }
     let missing = levers::missing(facts, sums);
     if missing.is_zero() {
-        let free = sums.free_own + sums.free_streams + sums.free_private + sums.growable;
+        let free = levers::free(&sums);
         return format!(
             "Exhaustion: the program needs more than there is{when}. {used} are in use; the {free} that are \
-             free are the slack every allocator has, and would be used up by the next few requests."
+             free are the slack every allocator has, and do not last for the next few requests."
         );
     }
     format!(
@@ -95,10 +114,18 @@ fn exhausted(facts: &Facts, sums: &Sums, asked: &str) -> String {
 
 fn growing(facts: &Facts) -> String {
     let Some(growth) = &facts.growth else { return String::new() };
+    let steps = if growth.steps == 1 { "step" } else { "steps" };
     let first = growth.holders.first();
     let who = first.map_or_else(String::new, |holder| format!(", most of it at {}", holder.name));
+    if growth.are_stretches {
+        return format!(
+            "A leak: memory in use grows all the time (by {} in each of {} equal stretches of the \
+             history){who}. By now that is {}.",
+            growth.per_step, growth.steps, growth.held
+        );
+    }
     format!(
-        "A leak: {} more are kept in every step (measured over {}){who}. By now that is {}.",
+        "A leak: {} more are kept in every step (measured over {} {steps}){who}. By now that is {}.",
         growth.per_step, growth.steps, growth.held
     )
 }
@@ -122,6 +149,11 @@ fn unknown(facts: &Facts) -> String {
     format!("{requested} did not fit, and the numbers that would tell why are missing.")
 }
 
+/// Where nobody lists the other processes, what they hold is what is missing.
+fn at_least(facts: &Facts) -> &'static str {
+    if facts.others.is_empty() { "at least " } else { "" }
+}
+
 fn known(bytes: Option<Bytes>) -> String {
     bytes.map_or_else(|| "an unknown amount".into(), |bytes| bytes.to_string())
 }
@@ -129,7 +161,7 @@ fn known(bytes: Option<Bytes>) -> String {
 /// Every number that is known, with what it means here.
 pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
     let sums = facts.sums();
-    let growth = facts.growth.as_ref();
+    let growth = facts.growth.as_ref().filter(|growth| grows_much(facts, growth));
     let lines = [
         ("asked for", facts.requested, "what the request needed in one piece"),
         ("device", facts.total, "all memory of the device"),
@@ -144,9 +176,21 @@ pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
         ("pending", nonzero(sums.pending), "given back, while other streams may still use it"),
         ("late", facts.late.and_then(nonzero), "free only once the request was failing"),
         ("lost to rounding", nonzero(sums.rounding), "in live blocks beyond what was asked for"),
-        ("other processes", nonzero(sums.others), "held on the device by other processes"),
-        ("beside the allocator", nonzero(sums.beside), "the CUDA context and other libraries"),
-        ("since the last step", facts.transient, "live blocks that a smaller batch makes smaller"),
+        (
+            "other processes",
+            nonzero(sums.others).filter(|_| !sums.is_beside()),
+            "held on the device by other processes",
+        ),
+        (
+            "beside the allocator",
+            nonzero(sums.beside),
+            "this process's: context and other libraries",
+        ),
+        (
+            "since the last step",
+            facts.transient.and_then(nonzero),
+            "live blocks that a smaller batch makes smaller",
+        ),
         ("growth per step", growth.map(|growth| growth.per_step), "what is kept from step to step"),
         ("grown", growth.map(|growth| growth.held), "what those who grow hold now"),
     ];
@@ -155,6 +199,11 @@ pub(super) fn evidence(facts: &Facts) -> Vec<Evidence> {
         Some(Evidence { what, bytes: Some(bytes?), text })
     });
     told.collect()
+}
+
+/// Whether what grew is worth a line: it is more than a hundredth of what is in use.
+fn grows_much(facts: &Facts, growth: &Growth) -> bool {
+    growth.held > Bytes::new(facts.allocated.unwrap_or_default().get() / 100)
 }
 
 fn nonzero(bytes: Bytes) -> Option<Bytes> {

@@ -3,12 +3,14 @@
 use freeboard_units::Bytes;
 
 use super::words::Words;
-use super::{Cause, Lever, LeverKind};
-use crate::facts::{Facts, Sums};
+use super::{Cause, Lever, LeverKind, cause};
+use crate::facts::{Facts, Phase, Sums};
 
 /// The part of a step's activations that checkpointing every block of a deep network saves, put
 /// carefully: what is kept and the one block that is recomputed are the rest.
 const CHECKPOINTED_PART: f64 = 0.6;
+/// Below this part of the allocated bytes a smaller batch is no help worth naming.
+const BATCH_PART: f64 = 0.05;
 
 /// The levers, best first: those of the weightiest cause lead.
 pub(super) fn levers(facts: &Facts, causes: &[Cause]) -> Vec<Lever> {
@@ -103,40 +105,65 @@ fn stranded(facts: &Facts, sums: &Sums) -> Vec<Lever> {
 
 fn smaller(facts: &Facts, sums: &Sums) -> Vec<Lever> {
     let words = Words::of(facts);
-    let missing = missing(facts, sums);
-    let part = |part: f64| facts.transient.map(|bytes| scaled(bytes, part));
     let mut found = Vec::new();
-    if let (Some(requested), Some(total)) = (facts.requested, facts.total)
-        && requested > total
-    {
+    if cause::is_too_large(facts) {
+        return vec![
+            lever(
+                "look at the shapes of the failing operation: this one request is larger than all the \
+                 memory there is, which is more often a wrong dimension than a large model",
+                facts.requested,
+            ),
+            lever(
+                "if the shapes are right: do the operation in pieces, a few rows at a time",
+                None,
+            ),
+        ];
+    }
+    if facts.phase == Some(Phase::Load) {
         found.push(lever(
-            "look at the shapes of the failing operation: this one request is larger than the whole \
-             device, which is more often a wrong dimension than a large model",
-            Some(requested),
+            "load less onto this device: weights in bf16, 8 or 4 bits, spread over several devices, \
+             or partly kept on the host",
+            None,
+        ));
+        found.push(lever(
+            "load onto the host first, and move what is needed: a checkpoint read straight to the \
+             device lies there beside the model",
+            None,
+        ));
+    } else {
+        if let Some(batch) = smaller_batch(facts) {
+            found.push(batch);
+            found.push(lever(
+                format!("recompute activations instead of keeping them: {}", words.checkpoint),
+                facts.transient.map(|bytes| scaled(bytes, CHECKPOINTED_PART)),
+            ));
+        }
+        found.push(lever(
+            "keep less per parameter: bf16 weights and gradients, an 8-bit or sharded optimizer \
+             (FSDP, ZeRO), or offload its state to the host",
+            None,
         ));
     }
-    found.push(smaller_batch(facts));
-    found.push(lever(
-        format!("recompute activations instead of keeping them: {}", words.checkpoint),
-        part(CHECKPOINTED_PART),
-    ));
-    found.push(lever(
-        "keep less per parameter: bf16 weights and gradients, an 8-bit or sharded optimizer \
-         (FSDP, ZeRO), or offload its state to the host",
+    let missing = missing(facts, sums);
+    let lacked = format!(": the failed request alone lacked {missing}");
+    let lacked = if missing.is_zero() { "" } else { &lacked };
+    found.push(of_kind(
+        LeverKind::Capacity,
+        format!("use a device with more memory{lacked}"),
         None,
     ));
-    let more = format!("use a device with more memory: the failed request alone lacked {missing}");
-    found.push(of_kind(LeverKind::Capacity, more, None));
     found
 }
 
-fn smaller_batch(facts: &Facts) -> Lever {
-    of_kind(
-        LeverKind::Batch,
-        "halve the batch and accumulate gradients over two of them: the same gradients, half the \
-         activations",
-        facts.transient.map(|bytes| scaled(bytes, 0.5)),
-    )
+/// A smaller batch, unless next to nothing depends on it.
+fn smaller_batch(facts: &Facts) -> Option<Lever> {
+    let least = BATCH_PART * facts.allocated.unwrap_or_default().as_f64();
+    let is_little = facts.transient.is_some_and(|bytes| bytes.as_f64() < least);
+    let action = "halve the batch and accumulate gradients over two of them: the same gradients, half \
+                  the activations";
+    let gain = facts.transient.map(|bytes| scaled(bytes, 0.5));
+    (!is_little && facts.phase != Some(Phase::Load))
+        .then(|| of_kind(LeverKind::Batch, action, gain))
 }
 
 fn in_pieces(facts: &Facts, sums: &Sums) -> Vec<Lever> {
@@ -171,11 +198,13 @@ fn in_pieces(facts: &Facts, sums: &Sums) -> Vec<Lever> {
             ));
         }
     }
-    found.push(lever(
-        "make sizes vary less from step to step: pad or bucket sequence lengths and image sizes",
-        None,
-    ));
-    found.push(smaller_batch(facts));
+    if facts.phase != Some(Phase::Load) {
+        found.push(lever(
+            "make sizes vary less from step to step: pad or bucket sequence lengths and image sizes",
+            None,
+        ));
+    }
+    found.extend(smaller_batch(facts));
     found
 }
 
@@ -185,8 +214,13 @@ fn with_setting(settings: &str, one: &str) -> String {
         return one.to_owned();
     }
     // Blocks are not kept whole where segments grow: PyTorch refuses or ignores the two together.
+    let key = |setting: &str| setting.split(':').next().map(|key| key.trim().to_owned());
+    let grows = one.starts_with("expandable_segments");
+    let excluded = |old: &str| {
+        old.starts_with("expandable_segments") || (grows && old.starts_with("max_split_size_mb"))
+    };
     let kept =
-        settings.split(',').filter(|key| !key.trim_start().starts_with("expandable_segments"));
+        settings.split(',').filter(|old| key(old) != key(one) && !excluded(old.trim_start()));
     let kept: Vec<&str> = kept.chain([one]).collect();
     kept.join(",")
 }
@@ -203,11 +237,21 @@ fn limited(facts: &Facts, sums: &Sums) -> Vec<Lever> {
         ),
         gain,
     )];
-    found.extend(smaller(facts, sums).into_iter().filter(|lever| lever.kind == LeverKind::Batch));
+    found.extend(smaller_batch(facts));
     found
 }
 
 fn other_processes(facts: &Facts, sums: &Sums) -> Vec<Lever> {
+    if sums.is_beside() {
+        return vec![
+            lever(
+                "find what else in this program holds device memory (another framework, a library's \
+                 workspaces, communication buffers) and limit it: it is not this allocator's",
+                Some(sums.beside),
+            ),
+            lever("if the device is shared with a container, stop what runs in there", None),
+        ];
+    }
     let pids: Vec<String> =
         facts.other_processes().filter_map(|other| other.pid).map(|pid| pid.to_string()).collect();
     let whose =
@@ -251,8 +295,13 @@ fn moved(facts: &Facts, action: &str) -> Option<Lever> {
 
 /// Bytes that the request lacked, if all that is free could be used.
 pub(super) fn missing(facts: &Facts, sums: &Sums) -> Bytes {
-    let free = sums.growable + sums.free_own + sums.free_streams + sums.free_private;
-    facts.requested.unwrap_or_default().saturating_sub(free)
+    facts.requested.unwrap_or_default().saturating_sub(free(sums))
+}
+
+/// All that is free, wherever it is.
+pub(super) fn free(sums: &Sums) -> Bytes {
+    let all = [sums.growable, sums.free_own, sums.free_streams, sums.free_private];
+    all.into_iter().fold(Bytes::ZERO, Bytes::saturating_add)
 }
 
 fn scaled(bytes: Bytes, part: f64) -> Bytes {

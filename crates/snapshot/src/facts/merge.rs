@@ -10,6 +10,9 @@ impl Facts {
     /// Numbers of a message have two decimals; those of a snapshot are exact, and are kept.
     #[must_use]
     pub fn or(mut self, others: &Self) -> Self {
+        if self.says_all && self.requested.is_none() && others.requested.is_some() {
+            self = self.before(others);
+        }
         macro_rules! fill {
             ($($field:ident),*) => {
                 $(self.$field = self.$field.take().or_else(|| others.$field.clone());)*
@@ -28,7 +31,7 @@ impl Facts {
             private,
             free_private
         );
-        fill!(expandable, settings, once_reserved, transient, phase, growth, elsewhere);
+        fill!(expandable, settings, once_reserved, transient, step_needs, phase, growth, elsewhere);
         if self.others.is_empty() {
             self.others.clone_from(&others.others);
         }
@@ -36,6 +39,19 @@ impl Facts {
             self.holders.clone_from(&others.holders);
         }
         self.refused_early |= others.refused_early;
+        self
+    }
+
+    /// Facts of a later moment, brought back to that of a failure: what was in use and free then is
+    /// the message's to tell.
+    fn before(mut self, failure: &Self) -> Self {
+        self.reserved = failure.reserved.or(self.reserved);
+        self.allocated = failure.allocated.or(self.allocated);
+        self.free = failure.free.or(self.free);
+        if failure.reserved.is_some() && failure.allocated.is_some() {
+            (self.asked, self.free_own, self.largest_own) = (None, None, None);
+            self.pending = failure.pending;
+        }
         self
     }
 

@@ -2,7 +2,8 @@
 
 use freeboard_units::{Bytes, DeviceId};
 
-use super::{Facts, Phase};
+use super::Facts;
+use super::phase::phase;
 use crate::growth;
 use crate::history::{Action, Event};
 use crate::holders::Grouping;
@@ -30,7 +31,7 @@ impl Facts {
             facts.stream = Some(event.stream);
             facts.free = Some(Bytes::new(event.address));
             facts.late = Some(late(before));
-            facts.phase = Some(phase(before, &timeline));
+            facts.phase = phase(before, event, &timeline);
         }
         facts.by_freeboard = !snapshot.devices.is_empty();
         facts.settings = settings(snapshot);
@@ -54,21 +55,21 @@ impl Facts {
         let [mut allocated, mut asked, mut pending] = [Bytes::ZERO; 3];
         for used in layout.used() {
             if used.pending {
-                pending += used.life.size;
+                pending = pending.saturating_add(used.life.size);
             } else {
-                allocated += used.life.size;
-                asked += used.life.requested;
+                allocated = allocated.saturating_add(used.life.size);
+                asked = asked.saturating_add(used.life.requested);
             }
         }
         let [mut own, mut largest, mut streams, mut private] = [Bytes::ZERO; 4];
         for gap in layout.gaps() {
             if gap.pool.is_private() {
-                private += gap.size;
+                private = private.saturating_add(gap.size);
             } else if gap.stream == stream {
-                own += gap.size;
+                own = own.saturating_add(gap.size);
                 largest = largest.max(gap.size);
             } else {
-                streams += gap.size;
+                streams = streams.saturating_add(gap.size);
             }
         }
         let in_pools = layout.held().filter(|(_, held)| held.pool.is_private());
@@ -113,17 +114,4 @@ fn settings(snapshot: &Snapshot) -> Option<String> {
         Setting::Text(text) if !text.is_empty() => Some(text.clone()),
         _ => None,
     })
-}
-
-/// When in the run a request failed, as far as the history reaches.
-fn phase(before: &[Event], timeline: &Timeline<'_>) -> Phase {
-    let complete = timeline.steps().into_iter().filter(|step| step.is_complete);
-    let steps = complete.filter(|step| step.end as usize <= before.len()).count();
-    if steps > 0 {
-        return Phase::MidRun { steps: steps as u64 };
-    }
-    let count = |action| before.iter().filter(|event| event.action == action).count();
-    // Loading gives next to nothing back; a forward pass frees its intermediate results.
-    let loading = count(Action::FreeRequested) * 20 < count(Action::Alloc);
-    if loading { Phase::Load } else { Phase::FirstStep }
 }

@@ -43,6 +43,15 @@ pub struct Sums {
     pub beside: Bytes,
 }
 
+impl Sums {
+    /// Whether what is missing lies in this process beside its allocator, as far as the driver can
+    /// tell: more than a context takes, and no less than what others hold.
+    #[must_use]
+    pub fn is_beside(&self) -> bool {
+        self.beside > CONTEXT_MAX && self.beside >= self.others
+    }
+}
+
 impl Facts {
     /// What follows from the facts.
     #[must_use]
@@ -57,6 +66,9 @@ impl Facts {
         let free_private =
             or_zero(self.free_private.or(self.private)).min(cached.saturating_sub(free_streams));
         let rest = cached.saturating_sub(free_streams).saturating_sub(free_private);
+        // Files of PyTorch do not tell the limit; but the device had room and was not used.
+        let is_limited = self.requested.is_some_and(|requested| self.is_limited_untold(requested));
+        let free = if is_limited { Bytes::ZERO } else { free };
         let room = self.limit.map_or(free, |limit| free.min(limit.saturating_sub(reserved)));
         Sums {
             reserved,
@@ -73,6 +85,23 @@ impl Facts {
         }
     }
 
+    /// All memory there is for this process, if it had nothing yet: the device's, or, where that is
+    /// not told, what was held and free.
+    #[must_use]
+    pub fn whole(&self) -> Option<Bytes> {
+        let within_reach = || self.sums().within_reach;
+        self.total.or_else(|| (self.says_all && self.free.is_some()).then(within_reach))
+    }
+
+    /// Whether the device had room, as was measured then, and a limit that is not told stopped it.
+    #[must_use]
+    pub fn is_limited_untold(&self, requested: Bytes) -> bool {
+        self.limit.is_none()
+            && self.says_all
+            && !self.by_freeboard
+            && self.device_had_room(requested)
+    }
+
     /// Whether the settings keep large blocks whole, so that one that is free may not serve.
     #[must_use]
     pub fn keeps_blocks_whole(&self) -> bool {
@@ -82,19 +111,16 @@ impl Facts {
     /// Whether the device had room for the segment that the request would have needed.
     #[must_use]
     pub fn device_had_room(&self, requested: Bytes) -> bool {
-        let segment = match requested {
-            small if small <= Bytes::mib(1) => SMALL_SEGMENT,
-            large if large < OWN_SEGMENT => LARGE_SEGMENT,
-            own => own.checked_align_up(Bytes::mib(2)).unwrap_or(own),
-        };
-        self.free.is_some_and(|free| free >= segment)
+        self.free.is_some_and(|free| free >= segment_for(requested))
     }
 
     /// What other processes hold, told or not; zero where it is little.
     fn others_bytes(&self) -> Bytes {
-        let told: Bytes = self.other_processes().map(|process| process.bytes).sum();
+        let told = self.other_processes().map(|process| process.bytes);
+        let told = told.fold(Bytes::ZERO, Bytes::saturating_add);
         // What this process once held, and could not have again.
-        let within_reach = self.reserved.unwrap_or_default() + self.free.unwrap_or_default();
+        let within_reach =
+            self.reserved.unwrap_or_default().saturating_add(self.free.unwrap_or_default());
         let taken = self.once_reserved.unwrap_or_default().saturating_sub(within_reach);
         let told = told.max(if taken > SLACK { taken } else { Bytes::ZERO });
         let (Some(total), Some(free)) = (self.total, self.free) else { return told };
@@ -119,5 +145,14 @@ impl Facts {
         let own = self.others.iter().position(|other| looks_own(other.bytes));
         let others = self.others.iter().enumerate();
         others.filter(move |(place, _)| Some(*place) != own).map(|(_, other)| other)
+    }
+}
+
+/// The segment that a request needs where no block serves it.
+pub(crate) fn segment_for(requested: Bytes) -> Bytes {
+    match requested {
+        small if small <= Bytes::mib(1) => SMALL_SEGMENT,
+        large if large < OWN_SEGMENT => LARGE_SEGMENT,
+        own => own.checked_align_up(Bytes::mib(2)).unwrap_or(own),
     }
 }
