@@ -15,7 +15,7 @@
 //! | [`replay`] | allocation traces and workloads, run under any policy (feature `replay`, on by default) |
 //! | [`snapshot`] | what memory looked like and what had happened to it, as plain data |
 //! | [`units`] | sizes, addresses and streams as types |
-//! | `watch` | what a training loop needs around the allocator: a log of memory, growth and headroom checks, a bundle when it runs out (feature `watch`) |
+//! | `watch` | what a training loop needs around the allocator: a log of memory, growth and headroom checks, a bundle when it runs out (feature `watch`, on by default) |
 //!
 //! ```
 //! use freeboard::{Bytes, CachingAllocator, Config, SimDevice, StreamId};
