@@ -9,10 +9,10 @@ mod compare;
 mod devices;
 #[path = "command/pack.rs"]
 mod pack;
-#[path = "command/snapshot.rs"]
-mod snapshot;
 #[path = "command/runbook.rs"]
 mod runbook;
+#[path = "command/snapshot.rs"]
+mod snapshot;
 #[path = "command/streams.rs"]
 mod streams;
 #[path = "command/verbs.rs"]
