@@ -29,7 +29,7 @@
 //! | what | cost |
 //! |---|---|
 //! | [`MemoryLog`] | every 10 steps a line: one call to the device and a walk over all blocks |
-//! | [`Stable`] | a copy of the counters a step; now and then a snapshot |
+//! | [`Stable`], [`check_stable`] | a copy of the counters a step; now and then a snapshot |
 //! | [`check_headroom`] | one call to the device |
 //! | [`dump_on_oom`] | nothing until a request fails |
 #![forbid(unsafe_code)]
@@ -45,5 +45,5 @@ pub use bundle::{Bundle, BundleError, Failed, Manifest, Piece, Report, Written};
 pub use dump::{DumpOptions, OomDump, dump_on_oom};
 pub use headroom::{Headroom, HeadroomError, check_headroom};
 pub use log::{Level, Line, LogError, LogOptions, MemoryLog};
-pub use stable::{Grower, Growth, Stable, StableError};
+pub use stable::{Grower, Growth, Stable, StableError, check_stable};
 pub use timeline::Timeline;

@@ -20,6 +20,34 @@ const FEWEST: u64 = 20;
 /// Tables kept of who holds what.
 const TABLES: usize = 3;
 
+/// Runs so many steps and checks that live memory does not grow over them: a test of a training loop in one
+/// line. The first three are left out, and at least 20 more are needed.
+///
+/// ```should_panic
+/// # use freeboard_allocator::{CachingAllocator, Config};
+/// # use freeboard_device_sim::SimDevice;
+/// # use freeboard_units::{Bytes, StreamId};
+/// # let allocator = CachingAllocator::new(SimDevice::new(Bytes::gib(8)), Config::default()).unwrap();
+/// let mut losses = Vec::new();
+/// let train = |_step| losses.push(allocator.allocate(Bytes::mib(2), StreamId::DEFAULT));
+/// freeboard_watch::check_stable(&allocator, 30, train).unwrap(); // panics: 2 MiB more every step
+/// ```
+///
+/// # Errors
+/// As [`Stable::step`] and [`Stable::check`], whose rule it is.
+pub fn check_stable<D: Device>(
+    allocator: &CachingAllocator<D>,
+    steps: u64,
+    mut train: impl FnMut(u64),
+) -> Result<(), StableError> {
+    let mut watch = Stable::new(allocator);
+    for step in 0..steps {
+        train(step);
+        watch.step()?;
+    }
+    watch.check()
+}
+
 /// Watches whether live memory grows over steps that should all be alike.
 ///
 /// **The rule.** The bytes handed out at the ends of steps, those of the warm-up left out, are divided into
