@@ -53,13 +53,19 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
     if is_cut && ends.len() < 2 {
         ends = vec![until];
     }
+    let is_late = timeline.lives().iter().any(|life| life.born.is_none());
     let mut grouping = Grouping::new(timeline.snapshot());
     let (net, held) = by_holder(timeline, &mut grouping, &ends, until);
     let warm_up = if is_cut { 0 } else { WARM_UP };
     let mut growth = Growth { are_stretches, ..Growth::default() };
     // In a backward pass gradients pile up, which have no stack, while activations go.
     for (&holder, net) in net.iter().filter(|&(&holder, _)| is_deep || holder != Key::Unknown) {
+        let grew = net.iter().fold(0_i64, |sum, &by| sum.saturating_add(by));
+        let grew = Bytes::new(u64::try_from(grew).unwrap_or(0));
         let held = held.get(&holder).copied().unwrap_or_default();
+        // Those without a stack hold other things as well; others only what the last step needs.
+        let is_known = is_late && holder != Key::Unknown;
+        let held = if is_known { held } else { held.min(grew) };
         let Some(per_step) = steady(net.get(warm_up..)?, held, is_cut) else { continue };
         let steps = (net.len() - warm_up) as u64;
         growth.steps = steps;
