@@ -7,6 +7,8 @@ mod bad_input;
 mod compare;
 #[path = "command/devices.rs"]
 mod devices;
+#[path = "command/diagnose.rs"]
+mod diagnose;
 #[path = "command/pack.rs"]
 mod pack;
 #[path = "command/runbook.rs"]

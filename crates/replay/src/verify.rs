@@ -261,3 +261,6 @@ fn fit_batch(
 fn note(text: &str) -> Evidence {
     Evidence { what: "replay".to_owned(), bytes: None, text: text.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,13 +36,15 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
     let last = u32::try_from(timeline.events().len()).unwrap_or(u32::MAX);
     let until = until.unwrap_or(last);
     let complete = timeline.steps().into_iter().filter(|step| step.is_complete);
-    let mut are_stretches = false;
+    let (mut are_stretches, mut is_deep) = (false, true);
     let mut ends: Vec<u32> = complete.map(|step| step.end).filter(|&end| end <= until).collect();
     if ends.is_empty() {
         are_stretches = true;
         let part = |number: u32| u64::from(number) * u64::from(until) / u64::from(STRETCHES);
         ends = (1..=STRETCHES).filter_map(|number| u32::try_from(part(number)).ok()).collect();
-        if !runs_in_steps(&timeline.events()[..until as usize], &ends) {
+        let events = &timeline.events()[..until as usize];
+        is_deep = runs_in_steps(events, &ends);
+        if !is_deep && !turns_over(events) {
             return None;
         }
     }
@@ -51,12 +53,19 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
     if is_cut && ends.len() < 2 {
         ends = vec![until];
     }
+    let is_late = timeline.lives().iter().any(|life| life.born.is_none());
     let mut grouping = Grouping::new(timeline.snapshot());
     let (net, held) = by_holder(timeline, &mut grouping, &ends, until);
     let warm_up = if is_cut { 0 } else { WARM_UP };
     let mut growth = Growth { are_stretches, ..Growth::default() };
-    for (&holder, net) in &net {
+    // In a backward pass gradients pile up, which have no stack, while activations go.
+    for (&holder, net) in net.iter().filter(|&(&holder, _)| is_deep || holder != Key::Unknown) {
+        let grew = net.iter().fold(0_i64, |sum, &by| sum.saturating_add(by));
+        let grew = Bytes::new(u64::try_from(grew).unwrap_or(0));
         let held = held.get(&holder).copied().unwrap_or_default();
+        // Those without a stack hold other things as well; others only what the last step needs.
+        let is_known = is_late && holder != Key::Unknown;
+        let held = if is_known { held } else { held.min(grew) };
         let Some(per_step) = steady(net.get(warm_up..)?, held, is_cut) else { continue };
         let steps = (net.len() - warm_up) as u64;
         growth.steps = steps;
@@ -124,12 +133,15 @@ fn runs_in_steps(events: &[Event], ends: &[u32]) -> bool {
     }
     let rise =
         lows[lows.len() - 1].saturating_sub(lows[0]) / i64::try_from(lows.len()).unwrap_or(1);
-    depths.iter().all(|&depth| depth >= DEPTH_MIN.saturating_mul(rise)) || turns_over(events)
+    depths.iter().all(|&depth| depth >= DEPTH_MIN.saturating_mul(rise))
 }
 
 /// Whether, once a quarter of the history is past, most of what is allocated is given back again,
 /// which no forward pass does.
 fn turns_over(events: &[Event]) -> bool {
+    if events.len() < EVENTS_MIN {
+        return false;
+    }
     let later = || events[events.len() / 4..].iter().map(change);
     let allocated = later().fold(0_i64, |sum, by| sum.saturating_add(by.max(0)));
     let kept = later().fold(0_i64, i64::saturating_add);

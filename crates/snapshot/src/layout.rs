@@ -130,19 +130,22 @@ impl<'t> Layout<'t> {
     #[must_use]
     pub fn gaps(&self) -> Vec<Gap> {
         let mut gaps: Vec<Gap> = Vec::new();
-        for (&start, held) in &self.held {
-            let end = start.saturating_add(held.size.get());
+        let mut held = self.held.iter().peekable();
+        while let Some((&start, here)) = held.next() {
+            // Files may say that they overlap; each byte counts once.
+            let next = held.peek().map_or(u64::MAX, |(next, _)| **next);
+            let end = start.saturating_add(here.size.get()).min(next);
             let mut free_from = start;
             let mut gap = |from: u64, to: u64| {
                 let size = Bytes::new(to - from);
                 if let Some(last) = gaps.last_mut()
-                    && held.expandable
+                    && here.expandable
                     && last.address.saturating_add(last.size.get()) == from
-                    && (last.stream, last.pool) == (held.stream, held.pool)
+                    && (last.stream, last.pool) == (here.stream, here.pool)
                 {
                     last.size = last.size.saturating_add(size);
                 } else {
-                    gaps.push(Gap { address: from, size, stream: held.stream, pool: held.pool });
+                    gaps.push(Gap { address: from, size, stream: here.stream, pool: here.pool });
                 }
             };
             for (&address, used) in self.used.range(start..end) {

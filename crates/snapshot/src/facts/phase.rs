@@ -45,14 +45,14 @@ pub(super) fn phase(before: &[Event], failed: &Event, timeline: &Timeline<'_>) -
     (swings(&before[before.len() / 2..]) < SWINGS_MIN).then_some(Phase::FirstStep)
 }
 
-/// Whether much of what lived before the history is gone: the history began in the middle of a step.
+/// Whether more than a hundredth of what lived before the history is gone: the history began in the middle of a step.
 /// Where it was switched on before the first step, what is older are parameters, which stay.
 fn has_lost_its_beginning(timeline: &Timeline<'_>, until: usize) -> bool {
     let older = || timeline.lives().iter().filter(|life| life.born.is_none());
     let gone = older().filter(|life| life.ended.is_some_and(|ended| (ended as usize) < until));
     let [all, gone]: [Bytes; 2] =
         [older().map(|life| life.size).sum(), gone.map(|life| life.size).sum()];
-    gone > Bytes::new(all.get() / 10)
+    gone > Bytes::new(all.get() / 100)
 }
 
 /// How often memory in use fell from near its highest to near its lowest.
