@@ -25,7 +25,7 @@ use crate::names::{NameId, PoolId, StackId};
 mod build;
 mod steps;
 
-pub use steps::{Growth, Mark, Step};
+pub use steps::{Mark, Step};
 
 /// One block, from the event that handed it out to the event that made it free.
 #[derive(Clone, Debug, PartialEq, Eq)]
