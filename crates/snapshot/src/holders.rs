@@ -1,9 +1,9 @@
 //! Who holds memory: live blocks grouped by tag, or else by the program's own line.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use freeboard_units::{Bytes, DeviceId};
-use rustc_hash::FxHashMap;
 
 use crate::facts::Holder;
 use crate::model::{BlockState, Snapshot};
@@ -26,15 +26,15 @@ pub enum Key {
 #[derive(Clone, Debug)]
 pub struct Grouping<'a> {
     snapshot: &'a Snapshot,
-    stacks: FxHashMap<StackId, Option<Frame>>,
-    files: FxHashMap<NameId, bool>,
+    stacks: HashMap<StackId, Option<Frame>>,
+    files: HashMap<NameId, bool>,
 }
 
 impl<'a> Grouping<'a> {
     /// For the blocks of one snapshot.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, stacks: FxHashMap::default(), files: FxHashMap::default() }
+        Self { snapshot, stacks: HashMap::new(), files: HashMap::new() }
     }
 
     /// The group of a block.
@@ -77,7 +77,7 @@ impl<'a> Grouping<'a> {
         &mut self,
         blocks: impl IntoIterator<Item = (NameId, StackId, Bytes)>,
     ) -> Vec<Holder> {
-        let mut groups: FxHashMap<Key, (Bytes, u64)> = FxHashMap::default();
+        let mut groups: HashMap<Key, (Bytes, u64)> = HashMap::new();
         for (tag, stack, size) in blocks {
             let (bytes, count) = groups.entry(self.key(tag, stack)).or_default();
             (*bytes, *count) = (bytes.saturating_add(size), *count + 1);

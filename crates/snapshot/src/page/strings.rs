@@ -1,8 +1,7 @@
 //! [`Strings`]: the names and stacks that a page needs, and no others.
 
+use std::collections::HashMap;
 use std::hash::Hash;
-
-use rustc_hash::FxHashMap;
 
 use super::encode::Column;
 use crate::holders::Grouping;
@@ -23,7 +22,7 @@ pub(super) struct Strings<'a> {
 #[derive(Debug)]
 struct Numbering<T> {
     all: Vec<T>,
-    numbers: FxHashMap<T, u32>,
+    numbers: HashMap<T, u32>,
 }
 
 impl<T: Copy + Eq + Hash> Numbering<T> {
