@@ -39,16 +39,7 @@ pub fn least(trace: &Trace, options: &RunOptions) -> Result<Least, RunError> {
     let mut tries = 0;
     let mut attempt = |capacity: Bytes| -> Result<Run, RunError> {
         tries += 1;
-        run(
-            trace,
-            &RunOptions {
-                capacity,
-                keep_going: false,
-                samples: 0,
-                snapshot: false,
-                ..options.clone()
-            },
-        )
+        run(trace, &RunOptions { capacity, keep_going: false, samples: 0, snapshot: false, ..options.clone() })
     };
     let mut high = options.capacity.align_up(PAGE);
     let mut best = attempt(high)?;
