@@ -16,7 +16,6 @@ mod encode;
 mod lives;
 mod marks;
 mod ranges;
-mod site;
 mod strings;
 #[cfg(test)]
 mod tests;

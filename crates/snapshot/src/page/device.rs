@@ -1,16 +1,17 @@
 //! [`Device`]: one device's history and end, as the page is given them.
 
+use std::collections::HashMap;
+
 use freeboard_units::{Bytes, StreamId};
-use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::clock::Clock;
 use super::encode::Column;
-use super::lives::{Life, Lives};
+use super::lives::{self, Life};
 use super::marks::Marks;
 use super::ranges::{Piece, Ranges};
 use super::strings::Strings;
-use crate::{Action, Annotation, DeviceMemory, History, PoolId, Segment, Snapshot};
+use crate::{Annotation, DeviceMemory, History, PoolId, Segment, Snapshot, Timeline};
 
 /// What is told of a device in words; the columns are apart.
 #[derive(Debug, Serialize)]
@@ -48,7 +49,7 @@ pub(super) struct Source<'a> {
 
 /// Numbers for the few values that come again and again.
 #[derive(Debug, Default)]
-struct Few<T>(Vec<T>, FxHashMap<T, u64>);
+struct Few<T>(Vec<T>, HashMap<T, u64>);
 
 impl<T: Copy + Eq + std::hash::Hash> Few<T> {
     fn number(&mut self, value: T) -> u64 {
@@ -67,23 +68,18 @@ impl Device {
         strings: &mut Strings<'_>,
     ) -> (Self, Column) {
         let (mut clock, mut marks) = (Clock::default(), Marks::default());
-        let (mut lives, mut ranges) = (Lives::default(), Ranges::default());
-        for event in source.history.iter().flat_map(|history| &history.events) {
-            let pool = snapshot.pool(event.pool);
-            if matches!(event.action, Action::Alloc | Action::FreeRequested | Action::FreeCompleted)
-            {
-                lives.see(event, pool, &mut clock);
-            } else {
-                let now = clock.tick(event.time_us);
-                ranges.see(event, pool, now);
-                marks.see(event, now - 1, strings);
-            }
+        let Source { history, segments, .. } = source;
+        let timeline = Timeline::of(snapshot, source.memory.device, *history, segments);
+        let (after, lives) = lives::follow(&timeline, !segments.is_empty(), &mut clock);
+        let mut ranges = Ranges::default();
+        for (event, &now) in timeline.events().iter().zip(&after) {
+            ranges.see(event, snapshot.pool(event.pool), now);
+            marks.see(event, now.saturating_sub(1), strings);
         }
-        let traced = !clock.times.is_empty();
+        let traced = !timeline.events().is_empty();
         if !traced {
             clock.tick(0);
         }
-        let lives = lives.finish(&source.segments, &mut clock);
         let pieces = ranges.finish(&source.segments, clock.now());
         let annotations = source.annotations.iter().copied();
         marks.pair(annotations, &snapshot.names, &clock, strings);
@@ -123,13 +119,13 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(lives: &[Life], pieces: &[Piece]) -> Self {
+    fn new(lives: &[Life<'_>], pieces: &[Piece]) -> Self {
         let addresses = || {
-            let blocks = lives.iter().map(|life| life.address);
+            let blocks = lives.iter().map(|life| life.block.address);
             blocks.chain(pieces.iter().map(|piece| piece.start))
         };
         let base = addresses().min().unwrap_or(0);
-        let sizes = lives.iter().map(|life| life.size);
+        let sizes = lives.iter().map(|life| life.block.size.get());
         let sizes = sizes.chain(pieces.iter().map(|piece| piece.end - piece.start));
         let bits = addresses().map(|address| address - base).chain(sizes).fold(0, |a, b| a | b);
         let shift = bits.trailing_zeros() & 0x3f;
@@ -160,18 +156,19 @@ impl Writer {
         self.column.put(pool);
     }
 
-    fn lives(&mut self, lives: &[Life], strings: &mut Strings<'_>) {
+    fn lives(&mut self, lives: &[Life<'_>], strings: &mut Strings<'_>) {
         let (mut birth, mut address) = (0, 0);
         for life in lives {
             self.column.put(u64::from(life.birth - birth));
             birth = life.birth;
             self.later(birth, life.request);
             self.later(life.request.unwrap_or(birth), life.death);
-            self.place(&mut address, life.address, life.stream, life.pool);
-            self.column.put(life.size >> self.shift);
-            self.column.put_step(life.requested, life.size);
-            self.column.put(strings.stack(life.stack).into());
-            self.column.put(strings.name(life.tag).into());
+            let (block, (stack, tag)) = (life.block, life.origin);
+            self.place(&mut address, block.address, block.stream, block.pool);
+            self.column.put(block.size.get() >> self.shift);
+            self.column.put_step(block.requested.get(), block.size.get());
+            self.column.put(strings.stack(stack).into());
+            self.column.put(strings.name(tag).into());
         }
     }
 

@@ -1,6 +1,7 @@
 //! [`Marks`]: what happened that is no block and no segment.
 
-use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::clock::{Clock, Moment};
@@ -60,7 +61,8 @@ impl Marks {
         let last = clock.now().saturating_sub(1);
         let mut ends: Vec<&Annotation> = annotations.collect();
         ends.sort_by_key(|end| end.time_us);
-        let mut open: FxHashMap<NameId, Vec<Moment>> = FxHashMap::default();
+        // In order of names, so that every page of a snapshot is the same.
+        let mut open: BTreeMap<NameId, Vec<Moment>> = BTreeMap::new();
         for end in ends {
             let tick = clock.tick_at(end.time_us);
             let begun = open.entry(end.name).or_default();

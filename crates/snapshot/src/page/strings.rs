@@ -1,17 +1,17 @@
 //! [`Strings`]: the names and stacks that a page needs, and no others.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 
-use rustc_hash::FxHashMap;
-
 use super::encode::Column;
-use super::site::site;
+use crate::holders::Grouping;
 use crate::{Frame, NameId, Snapshot, StackId};
 
 /// Names and stacks, numbered anew in the order they are met; number 0 is none.
 #[derive(Debug)]
 pub(super) struct Strings<'a> {
     snapshot: &'a Snapshot,
+    grouping: Grouping<'a>,
     names: Numbering<NameId>,
     frames: Numbering<Frame>,
     stacks: Numbering<StackId>,
@@ -22,7 +22,7 @@ pub(super) struct Strings<'a> {
 #[derive(Debug)]
 struct Numbering<T> {
     all: Vec<T>,
-    numbers: FxHashMap<T, u32>,
+    numbers: HashMap<T, u32>,
 }
 
 impl<T: Copy + Eq + Hash> Numbering<T> {
@@ -43,6 +43,7 @@ impl<'a> Strings<'a> {
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
         Self {
             snapshot,
+            grouping: Grouping::new(snapshot),
             names: Numbering::starting_with(Some(NameId::default())),
             frames: Numbering::starting_with(None),
             stacks: Numbering::starting_with(Some(StackId::default())),
@@ -57,10 +58,17 @@ impl<'a> Strings<'a> {
     pub(super) fn stack(&mut self, id: StackId) -> u32 {
         let number = self.stacks.number(id);
         if number as usize == self.sites.len() {
-            let site = site(id, &self.snapshot.stacks, &self.snapshot.names);
+            let site = self.site(id);
             self.sites.push(site.map_or(0, |frame| self.frames.number(frame) + 1));
         }
         number
+    }
+
+    /// The program's own line; where there is none, the innermost frame that has a name.
+    fn site(&mut self, stack: StackId) -> Option<Frame> {
+        let Snapshot { names, stacks, .. } = self.snapshot;
+        let is_named = |frame: &&Frame| !matches!(names.get(frame.function), "" | "??");
+        self.grouping.line(stack).or_else(|| stacks.get(stack).find(is_named).copied())
     }
 
     /// All stacks in columns, and then all names: nothing may be asked for after this.
@@ -91,5 +99,32 @@ impl<'a> Strings<'a> {
         }
         let names = self.names.all.iter().map(|&name| self.snapshot.names.get(name)).collect();
         (stacks, names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_frame_is_the_programs_the_innermost_that_has_a_name_counts() {
+        let mut snapshot = Snapshot::default();
+        let mut stack = |frames: &[(&str, &str)]| {
+            let names = &mut snapshot.names;
+            let frame = |&(file, function): &(&str, &str)| {
+                let (file, function) = (names.intern(file), names.intern(function));
+                Frame { file, function, line: 1 }
+            };
+            let frames: Vec<Frame> = frames.iter().map(frame).collect();
+            snapshot.stacks.intern(frames)
+        };
+        let library = [("/usr/lib/libc.so.6", "??"), ("/usr/lib/libc10.so", "f")];
+        let mixed = stack(&[&library[..], &[("/home/me/train.py", "main")]].concat());
+        let library = stack(&[&library[..], &[("/usr/bin/python3.11", "g")]].concat());
+        let mut strings = Strings::new(&snapshot);
+        let mut file = |id| strings.site(id).map(|frame| snapshot.names.get(frame.file));
+        assert_eq!(file(mixed), Some("/home/me/train.py"));
+        assert_eq!(file(library), Some("/usr/lib/libc10.so"));
+        assert_eq!(file(StackId::default()), None);
     }
 }

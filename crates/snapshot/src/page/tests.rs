@@ -3,13 +3,14 @@
 use freeboard_units::{Address, Bytes, DeviceId, StreamId};
 
 use super::clock::Clock;
-use super::lives::{Life, Lives};
+use super::lives::{self, Life};
 use super::marks::Marks;
 use super::ranges::Ranges;
 use super::strings::Strings;
 use super::*;
 use crate::{
     Action, Annotation, Block, BlockState, Event, NameId, PoolId, PoolIndex, Segment, StackId,
+    Timeline,
 };
 
 const SHARED: PoolId = PoolId::SHARED;
@@ -53,20 +54,25 @@ fn segment(address: u64, size: u64, blocks: Vec<Block>) -> Segment {
     }
 }
 
-/// Address, birth, request and death of each block, in order.
-fn lives(events: &[Event], segments: &[Segment]) -> (Vec<Life>, Clock) {
-    let (mut lives, mut clock) = (Lives::default(), Clock::default());
-    for event in events {
-        lives.see(event, SHARED, &mut clock);
-    }
-    let segments: Vec<&Segment> = segments.iter().collect();
-    (lives.finish(&segments, &mut clock), clock)
+/// What happened, and what there was in the end.
+fn snapshot(events: &[Event], segments: &[Segment]) -> Snapshot {
+    let history = crate::History { events: events.to_vec(), dropped: 0 };
+    Snapshot { histories: vec![history], segments: segments.to_vec(), ..Snapshot::default() }
 }
 
+fn lives<'a>(timeline: &'a Timeline<'_>) -> (Vec<Life<'a>>, Clock) {
+    let mut clock = Clock::default();
+    let has_end = !timeline.snapshot().segments.is_empty();
+    let (after, lives) = lives::follow(timeline, has_end, &mut clock);
+    assert_eq!(after.len(), timeline.events().len());
+    (lives, clock)
+}
+
+/// Address, birth, request and death of each block, in order.
 type Span = (u64, u32, Option<u32>, Option<u32>);
 
-fn spans(lives: &[Life]) -> Vec<Span> {
-    lives.iter().map(|life| (life.address, life.birth, life.request, life.death)).collect()
+fn spans(lives: &[Life<'_>]) -> Vec<Span> {
+    lives.iter().map(|life| (life.block.address, life.birth, life.request, life.death)).collect()
 }
 
 #[test]
@@ -78,16 +84,22 @@ fn a_block_lives_from_its_allocation_until_it_is_free_and_the_address_may_come_a
         event(FreeCompleted, 512, 100),
         event(Alloc, 512, 1000),
     ];
-    let (all, _) = lives(&events, &[]);
+    let snapshot = snapshot(&events, &[]);
+    let timeline = Timeline::new(&snapshot, DeviceId::new(0));
+    let (all, _) = lives(&timeline);
     assert_eq!(spans(&all), [(512, 1, Some(2), Some(3)), (512, 4, None, None)]);
-    assert_eq!([all[0].size, all[1].size], [512, 1024], "as the allocator rounds");
-    assert_eq!([all[0].requested, all[1].requested], [100, 1000]);
+    assert_eq!(
+        [all[0].block.size.get(), all[1].block.size.get()],
+        [512, 1024],
+        "as the allocator rounds"
+    );
+    assert_eq!([all[0].block.requested.get(), all[1].block.requested.get()], [100, 1000]);
 }
 
 #[test]
 fn what_was_there_before_the_history_is_found_by_its_end_or_in_the_snapshot() {
     let events = [
-        event(Action::FreeCompleted, 0, 512),
+        Event { stack: StackId::new(3), ..event(Action::FreeCompleted, 0, 512) },
         event(Action::FreeRequested, 512, 512),
         event(Action::FreeCompleted, 512, 512),
     ];
@@ -100,7 +112,9 @@ fn what_was_there_before_the_history_is_found_by_its_end_or_in_the_snapshot() {
             block(2048, 2048, BlockState::Pending),
         ],
     );
-    let (all, _) = lives(&events, &[last]);
+    let snapshot = snapshot(&events, &[last]);
+    let timeline = Timeline::new(&snapshot, DeviceId::new(0));
+    let (all, _) = lives(&timeline);
     let expected = [
         (0, 0, Some(0), Some(1)),
         (512, 0, Some(2), Some(3)),
@@ -108,18 +122,28 @@ fn what_was_there_before_the_history_is_found_by_its_end_or_in_the_snapshot() {
         (2048, 0, Some(0), None),
     ];
     assert_eq!(spans(&all), expected);
-    assert_eq!(all[2].requested, 1012, "the snapshot knows what was asked");
+    assert!(all[0].origin.0.is_zero(), "the stack of a free is not where a block came from");
+    assert_eq!(all[2].block.requested.get(), 1012, "the snapshot knows what was asked");
 }
 
 #[test]
 fn ends_that_nobody_recorded_are_put_where_they_must_have_been() {
     let events =
-        [event(Action::Alloc, 0, 512), event(Action::Alloc, 0, 512), event(Action::Alloc, 512, 9)];
-    let kept = segment(0, 1024, vec![block(0, 512, BlockState::Allocated)]);
-    let (all, clock) = lives(&events, &[kept]);
-    // The first ended before the second began; the third is not in the snapshot.
-    let expected = [(0, 1, None, Some(2)), (0, 3, None, None), (512, 4, None, Some(5))];
-    assert_eq!((spans(&all).as_slice(), clock.now()), (&expected[..], 5));
+        [(0, 512), (0, 512), (512, 9), (1024, 9)].map(|(at, size)| event(Action::Alloc, at, size));
+    let last = vec![block(0, 512, BlockState::Allocated), block(1024, 512, BlockState::Pending)];
+    let kept = segment(0, 2048, last);
+    let snapshot = snapshot(&events, &[kept]);
+    let timeline = Timeline::new(&snapshot, DeviceId::new(0));
+    let (all, clock) = lives(&timeline);
+    // The first ended before the second began; the third is not in the snapshot; the fourth was
+    // given back at some time.
+    let expected = [
+        (0, 1, None, Some(2)),
+        (0, 3, None, None),
+        (512, 4, None, Some(6)),
+        (1024, 5, Some(7), None),
+    ];
+    assert_eq!((spans(&all).as_slice(), clock.now()), (&expected[..], 7));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use freeboard_units::{Bytes, StreamId};
 
 use super::{Part, Summary};
-use crate::facts::Holder;
+use crate::facts::{Growth, Holder};
 
 /// Columns of a screen.
 const WIDTH: usize = 100;
@@ -70,16 +70,29 @@ impl Summary {
                 writeln!(f, "      {pending} of it were given back, but used by other streams")?;
             }
         }
+        self.steps(f)
+    }
+
+    /// Steps and growth, on one line.
+    fn steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = match self.steps {
+            0 => String::new(),
+            steps => format!("steps: {steps} seen; "),
+        };
         if let Some(growth) = &self.growth {
-            let bytes = size(Bytes::new(growth.bytes_per_step.unsigned_abs()));
-            let sign = if growth.bytes_per_step < 0 { "-" } else { "+" };
-            writeln!(
-                f,
-                "steps: {} seen; {sign}{bytes} in use a step ({} of {} grew)",
-                self.steps, growth.increases, growth.steps
-            )?;
+            // Without marked steps, growth is measured over equal stretches of the history.
+            let each = if self.steps == 0 { "growth: each stretch" } else { "each" };
+            let Growth { per_step, steps, holders, .. } = growth;
+            line += &format!("{each} of the last {steps} keeps {} more", size(*per_step));
+            if let Some(holder) = holders.first() {
+                line += ", most of it ";
+                line += &fitted(&holder.name, WIDTH.saturating_sub(line.len()));
+            }
         }
-        Ok(())
+        match line.trim_end_matches("; ") {
+            "" => Ok(()),
+            line => writeln!(f, "{line}"),
+        }
     }
 
     fn waste(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,9 +1,6 @@
-//! Steps: what the program marked, and how memory grew from one to the next.
+//! Steps: what the program marked, and where one ends.
 
-use freeboard_units::Bytes;
-use serde::{Deserialize, Serialize};
-
-use super::{Moment, Timeline, Totals};
+use super::Timeline;
 use crate::history::Action;
 use crate::names::NameId;
 
@@ -32,18 +29,6 @@ pub struct Step {
     pub end: u32,
     /// Whether its end is marked; only the last step may lack that.
     pub is_complete: bool,
-}
-
-/// How much more is in use after each step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Growth {
-    /// The slope of active bytes at the ends of steps: the median over all pairs of steps, which
-    /// steps of different sizes do not hide.
-    pub bytes_per_step: i64,
-    /// How many changes from one step to the next were seen.
-    pub steps: u32,
-    /// How many of them were increases.
-    pub increases: u32,
 }
 
 impl Timeline<'_> {
@@ -94,38 +79,6 @@ impl Timeline<'_> {
         steps
     }
 
-    /// What there was at the end of each complete step, in order.
-    #[must_use]
-    pub fn step_totals(&self) -> Vec<Totals> {
-        let steps = self.steps();
-        let mut ends = steps.iter().filter(|step| step.is_complete).map(|step| step.end).peekable();
-        let mut totals = Vec::new();
-        for Moment { event, totals: now } in self.moments() {
-            let position = event.map_or(0, |event| event.saturating_add(1));
-            if ends.next_if_eq(&position).is_some() {
-                totals.push(now);
-            }
-        }
-        totals
-    }
-
-    /// How memory grew from step to step, without the first step, in which models and optimizer
-    /// states come to be; `None` with fewer than three complete steps.
-    #[must_use]
-    pub fn growth(&self) -> Option<Growth> {
-        let active: Vec<Bytes> = self.step_totals().iter().map(Totals::active).collect();
-        let later: Vec<i64> =
-            active.get(1..).unwrap_or_default().iter().map(|bytes| bytes.as_i64()).collect();
-        let changes = later.windows(2).filter(|pair| pair[1] > pair[0]).count();
-        let mut slopes = slopes(&later);
-        slopes.sort_unstable();
-        Some(Growth {
-            bytes_per_step: *slopes.get(slopes.len() / 2)?,
-            steps: u32::try_from(later.len() - 1).unwrap_or(u32::MAX),
-            increases: u32::try_from(changes).unwrap_or(u32::MAX),
-        })
-    }
-
     /// How many events came before a time.
     fn position_of(&self, time_us: i64) -> u32 {
         let before = self.events().partition_point(|event| event.time_us < time_us);
@@ -153,18 +106,4 @@ impl Timeline<'_> {
             is_step && stage != "END"
         })
     }
-}
-
-/// The slope between every two of at most this many values, evenly chosen.
-const MOST: usize = 300;
-
-fn slopes(values: &[i64]) -> Vec<i64> {
-    let every = values.len().div_ceil(MOST).max(1);
-    let chosen: Vec<(i64, i64)> = (0..).zip(values.iter().copied()).step_by(every).collect();
-    let mut slopes = Vec::new();
-    for (place, (first, from)) in chosen.iter().enumerate() {
-        let later = &chosen[place + 1..];
-        slopes.extend(later.iter().map(|(last, to)| to.saturating_sub(*from) / (last - first)));
-    }
-    slopes
 }
