@@ -27,7 +27,7 @@ struct Books {
 }
 
 impl Books {
-    fn note(&mut self, action: Action, address: u64, size: u64, stack: StackId, tag: NameId) {
+    fn note(&mut self, action: Action, (address, size): (u64, u64), stack: StackId, tag: NameId) {
         self.time_us += 7;
         self.events.push(Event {
             address,
@@ -48,21 +48,21 @@ impl Books {
                 let start = (self.segments + 1) << 32;
                 self.segments += 1;
                 self.room = (start, start + SEGMENT);
-                self.note(Action::SegmentAlloc, start, SEGMENT, stack, NameId::default());
+                self.note(Action::SegmentAlloc, (start, SEGMENT), stack, NameId::default());
             }
             let address = self.room.0;
             self.room.0 += size;
             address
         });
-        self.note(Action::Alloc, address, size, stack, tag);
+        self.note(Action::Alloc, (address, size), stack, tag);
         self.live.insert(address, (size, stack, tag));
         address
     }
 
     fn release(&mut self, address: u64) {
         let (size, ..) = self.live.remove(&address).unwrap();
-        self.note(Action::FreeRequested, address, size, StackId::default(), NameId::default());
-        self.note(Action::FreeCompleted, address, size, StackId::default(), NameId::default());
+        self.note(Action::FreeRequested, (address, size), StackId::default(), NameId::default());
+        self.note(Action::FreeCompleted, (address, size), StackId::default(), NameId::default());
         self.free.entry(size).or_default().push(address);
     }
 
@@ -166,12 +166,12 @@ fn device(snapshot: &mut Snapshot, number: u32, events: usize) -> History {
             books.allocate(1 << 20, stacks[3], leak);
         }
         if step % 7 == 3 {
-            books.note(Action::Annotate, 0, 0, StackId::default(), evaluation);
+            books.note(Action::Annotate, (0, 0), StackId::default(), evaluation);
         }
         step += 1;
     }
     if number == 0 {
-        books.note(Action::Oom, 300 << 20, 900 << 20, stacks[7], NameId::default());
+        books.note(Action::Oom, (300 << 20, 900 << 20), stacks[7], NameId::default());
     }
     snapshot.segments.extend(books.segments(id));
     History { events: books.events, dropped: 0 }
