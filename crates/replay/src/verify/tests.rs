@@ -51,9 +51,10 @@ fn a_run_is_taken_up_with_every_allocation_up_to_the_failure() {
     let snapshot = failed(&trace, TOO_SMALL);
     let recorded = Recorded::of(&snapshot, DEVICE, "again").unwrap();
     let timeline = Timeline::new(&snapshot, DEVICE);
-    let count = |action| timeline.events().iter().filter(|event| event.action == action).count();
-    assert_eq!(recorded.trace.allocs as usize, count(Action::Alloc) + 1);
-    assert_eq!(recorded.trace.frees as usize, count(Action::FreeCompleted));
+    let count =
+        |action| timeline.events().iter().filter(|event| event.action == action).count() as u64;
+    assert_eq!(recorded.trace.allocs, count(Action::Alloc) + 1);
+    assert_eq!(recorded.trace.frees, count(Action::FreeCompleted));
     assert_eq!(recorded.before, Bytes::ZERO);
     let failed = timeline.events().iter().find(|event| event.action == Action::Oom).unwrap();
     assert_eq!(recorded.failed, Some(failed.size));

@@ -100,7 +100,7 @@ fn exhausted(facts: &Facts, sums: &Sums, asked: &str) -> String {
     }
     let missing = levers::missing(facts, sums);
     if missing.is_zero() {
-        let free = levers::free(&sums);
+        let free = levers::free(sums);
         return format!(
             "Exhaustion: the program needs more than there is{when}. {used} are in use; the {free} that are \
              free are the slack every allocator has, and do not last for the next few requests."
