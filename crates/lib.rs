@@ -15,6 +15,7 @@
 //! | [`replay`] | allocation traces and workloads, run under any policy (feature `replay`, on by default) |
 //! | [`snapshot`] | what memory looked like and what had happened to it, as plain data |
 //! | [`units`] | sizes, addresses and streams as types |
+//! | `watch` | what a training loop needs around the allocator: a log of memory, growth and headroom checks, a bundle when it runs out (feature `watch`, on by default) |
 //!
 //! ```
 //! use freeboard::{Bytes, CachingAllocator, Config, SimDevice, StreamId};
@@ -41,6 +42,8 @@ pub use freeboard_packing as packing;
 pub use freeboard_replay as replay;
 pub use freeboard_snapshot as snapshot;
 pub use freeboard_units as units;
+#[cfg(feature = "watch")]
+pub use freeboard_watch as watch;
 
 pub use freeboard_allocator::{Allocation, CachingAllocator, Config, Error, OutOfMemory, Stats};
 pub use freeboard_buffer::{DeviceBuffer, PinnedAllocator};

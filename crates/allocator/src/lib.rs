@@ -39,6 +39,7 @@ mod state;
 mod stats;
 mod steady;
 mod stitch;
+mod watch;
 
 pub use allocation::{Allocation, Borrowed};
 pub use allocator::CachingAllocator;

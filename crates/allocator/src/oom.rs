@@ -24,6 +24,8 @@ use crate::stitch::Stitching;
 
 /// What a message says to do; a diagnosis has all of it.
 const LEVERS_SHOWN: usize = 3;
+/// Whom a message names as holders, where tags are known.
+const HOLDERS_SHOWN: usize = 3;
 
 /// The numbers behind an out-of-memory error, taken from the state at that moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -167,6 +169,9 @@ impl fmt::Display for OutOfMemory {
         f.write_str(&diagnosis.summary)?;
         for lever in diagnosis.levers.iter().take(LEVERS_SHOWN) {
             write!(f, "\n  fix: {lever}")?;
+        }
+        for Holder { name, bytes, blocks } in self.holders.iter().take(HOLDERS_SHOWN) {
+            write!(f, "\n  held by {name}: {bytes} in {blocks} blocks")?;
         }
         if let Some(stitched) = &self.stitched {
             write!(f, "\n  {stitched}")?;

@@ -4,6 +4,8 @@
 //! sums of all increases and decreases since the last reset. Names that end in `bytes` count
 //! bytes, the others count things. The definitions are those of `torch.cuda.memory_stats`.
 
+mod window;
+
 use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -261,6 +263,8 @@ pub(crate) struct Ledger {
     pub(crate) num_device_free: i64,
     pub(crate) num_oom_rejections: i64,
     pub(crate) stalls: i64,
+    /// Peaks from before they were last taken; see `window.rs`.
+    earlier: Option<Box<Stats>>,
 }
 
 impl Ledger {
@@ -329,7 +333,8 @@ impl Ledger {
 
     /// The most bytes handed out or pending at once, since peaks were reset.
     pub(crate) fn peak_live_bytes(&self) -> Bytes {
-        as_bytes(self.allocated_bytes.peak.max(self.pending_bytes.peak))
+        let earlier = self.earlier.as_ref().map_or(0, |stats| stats.active_bytes.all.peak);
+        as_bytes(self.allocated_bytes.peak.max(self.pending_bytes.peak).max(earlier))
     }
 
     fn counters_mut(&mut self) -> [&mut Counters; 7] {
@@ -346,6 +351,7 @@ impl Ledger {
 
     /// Starts all peaks anew at the current values.
     pub(crate) fn reset_peaks(&mut self) {
+        self.earlier = None;
         self.counters_mut().into_iter().for_each(Counters::reset_peaks);
         self.pending_blocks.reset_peaks(&self.allocation);
         self.pending_bytes.reset_peaks(&self.allocated_bytes);
@@ -369,7 +375,8 @@ impl Ledger {
         self.stalls = 0;
     }
 
-    pub(crate) fn stats(&self, max_split_size: Option<Bytes>) -> Stats {
+    /// All counters, but for peaks that were taken.
+    fn recent(&self, max_split_size: Option<Bytes>) -> Stats {
         Stats {
             requested_bytes: self.requested_bytes.stat(),
             allocated_bytes: self.allocated_bytes.stat(),

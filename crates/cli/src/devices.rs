@@ -1,19 +1,14 @@
 //! `freeboard devices`: the GPUs of this machine, who holds their memory, and what ails them.
 
-mod driver;
-mod gather;
-mod process;
-mod report;
 mod table;
-mod verdict;
 
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 use console::Term;
+use freeboard_survey::Source;
 
-use self::gather::Source;
 use crate::Outcome;
 use crate::failure::Failure;
 use crate::output::{print, print_json, print_json_line};
@@ -40,20 +35,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let terminal = Term::stdout();
-    let mut source = open()?;
+    let mut source = Source::open(true)?;
     let mut looks = 0;
     loop {
-        let gathered;
-        let survey = match &source {
-            Source::Nvml(nvml) => {
-                gathered = gather::survey(nvml)?;
-                &gathered
-            }
-            Source::Absent(survey) => survey,
-        };
+        let survey = source.survey()?;
         match (arguments.json, arguments.watch) {
-            (true, None) => print_json(survey)?,
-            (true, Some(_)) => print_json_line(survey)?,
+            (true, None) => print_json(&survey)?,
+            (true, Some(_)) => print_json_line(&survey)?,
             (false, watch) => {
                 if watch.is_some() && terminal.is_term() {
                     terminal
@@ -62,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
                 } else if looks > 0 {
                     print("\n")?;
                 }
-                print(&table::table(survey))?;
+                print(&table::table(&survey))?;
             }
         }
         looks += 1;
@@ -71,18 +59,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         };
         thread::sleep(interval);
         // A driver may have come since.
-        if matches!(source, Source::Absent(_)) {
-            source = open()?;
+        if source.lacks_nvml() {
+            source = Source::open(true)?;
         }
     }
-}
-
-/// NVML, or what the CUDA driver tells without it.
-fn open() -> Result<Source, Failure> {
-    Ok(match gather::open()? {
-        Source::Absent(absent) => Source::Absent(driver::survey(absent)),
-        nvml @ Source::Nvml(_) => nvml,
-    })
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

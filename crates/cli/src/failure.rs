@@ -5,7 +5,7 @@ use std::io;
 use freeboard_allocator::{ConfigError, Error};
 use freeboard_replay::picture::PictureError;
 use freeboard_replay::{RunError, TraceError};
-use nvml_wrapper::error::NvmlError;
+use freeboard_survey::SurveyError;
 
 /// Why a command could not do its work; the text names the place and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +22,8 @@ pub(crate) enum Failure {
     Picture(#[from] PictureError),
     #[error("cannot write {what}: {error}")]
     Write { what: String, error: io::Error },
-    #[error("cannot ask for the devices: {0}; look at 'nvidia-smi' and for 'NVRM' in 'sudo dmesg'")]
-    Devices(NvmlError),
+    #[error(transparent)]
+    Devices(#[from] SurveyError),
     #[error("{0}")]
     Usage(String),
 }

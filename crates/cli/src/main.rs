@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod convert;
 mod devices;
 mod diagnose;
 mod failure;
@@ -15,8 +16,11 @@ mod output;
 mod pack;
 mod progress;
 mod replay;
+mod snapshot_file;
 mod source;
+mod summary;
 mod time;
+mod view;
 mod workload;
 
 use std::process::ExitCode;
@@ -42,8 +46,11 @@ enum Verb {
     Time(time::Arguments),
     Pack(pack::Arguments),
     Workload(workload::Arguments),
+    Summary(summary::Arguments),
+    Convert(convert::Arguments),
     Devices(devices::Arguments),
     Diagnose(diagnose::Arguments),
+    View(view::Arguments),
 }
 
 /// Whether the trace survived.
@@ -61,8 +68,11 @@ fn main() -> ExitCode {
         Verb::Time(arguments) => time::run(&arguments),
         Verb::Pack(arguments) => pack::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
+        Verb::Summary(arguments) => summary::run(&arguments),
+        Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
         Verb::Diagnose(arguments) => diagnose::run(&arguments),
+        Verb::View(arguments) => view::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Survived) => ExitCode::SUCCESS,

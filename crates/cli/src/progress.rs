@@ -16,6 +16,11 @@ impl Progress {
         Self::show(ProgressBar::new(runs as u64), "{bar:40} {pos} of {len} {elapsed}")
     }
 
+    /// A bar for this many bytes.
+    pub(crate) fn bytes(total: u64) -> Self {
+        Self::show(ProgressBar::new(total), "{bar:40} {bytes} of {total_bytes} {elapsed}")
+    }
+
     /// Something that turns, with what is being done.
     pub(crate) fn spinner(what: impl Into<String>) -> Self {
         let spinner = ProgressBar::new_spinner().with_message(what.into());

@@ -11,10 +11,16 @@ mod devices;
 mod diagnose;
 #[path = "command/pack.rs"]
 mod pack;
+#[path = "command/runbook.rs"]
+mod runbook;
+#[path = "command/snapshot.rs"]
+mod snapshot;
 #[path = "command/streams.rs"]
 mod streams;
 #[path = "command/verbs.rs"]
 mod verbs;
+#[path = "command/view.rs"]
+mod view;
 
 use std::fs;
 use std::path::PathBuf;
@@ -85,6 +91,14 @@ impl From<Output> for Said {
             err: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// Runs it in a folder, with this on standard input.
+fn freeboard_in(folder: &Folder, arguments: &[&str], input: &str) -> Said {
+    let given = folder.file(".input", input);
+    let mut command = command(arguments);
+    command.current_dir(&folder.0).stdin(fs::File::open(given).unwrap());
+    command.output().unwrap().into()
 }
 
 fn command(arguments: &[&str]) -> Command {

@@ -20,10 +20,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::trace::compress;
 
 /// How much is read at once.
 const BUFFER: usize = 128 << 10;
@@ -198,6 +200,18 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
+/// Writes a file through `write`, compressed if its name ends in `.gz` or `.zst`. It appears whole or
+/// not at all.
+///
+/// # Errors
+/// When the file cannot be written, or `write` fails; a file that was there is then as before.
+pub fn save(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    compress::save(path.as_ref(), write)
+}
+
 /// What to call a file in messages.
 pub(crate) fn name_of(path: &Path) -> String {
     if is_stdin(path) { "standard input".to_owned() } else { path.display().to_string() }
@@ -205,8 +219,6 @@ pub(crate) fn name_of(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]

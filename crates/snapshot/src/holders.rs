@@ -1,9 +1,9 @@
 //! Who holds memory: live blocks grouped by tag, or else by the program's own line.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use freeboard_units::{Bytes, DeviceId};
-use rustc_hash::FxHashMap;
 
 use crate::facts::Holder;
 use crate::model::{BlockState, Snapshot};
@@ -26,15 +26,15 @@ pub enum Key {
 #[derive(Clone, Debug)]
 pub struct Grouping<'a> {
     snapshot: &'a Snapshot,
-    stacks: FxHashMap<StackId, Option<Frame>>,
-    files: FxHashMap<NameId, bool>,
+    stacks: HashMap<StackId, Option<Frame>>,
+    files: HashMap<NameId, bool>,
 }
 
 impl<'a> Grouping<'a> {
     /// For the blocks of one snapshot.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, stacks: FxHashMap::default(), files: FxHashMap::default() }
+        Self { snapshot, stacks: HashMap::new(), files: HashMap::new() }
     }
 
     /// The group of a block.
@@ -77,7 +77,7 @@ impl<'a> Grouping<'a> {
         &mut self,
         blocks: impl IntoIterator<Item = (NameId, StackId, Bytes)>,
     ) -> Vec<Holder> {
-        let mut groups: FxHashMap<Key, (Bytes, u64)> = FxHashMap::default();
+        let mut groups: HashMap<Key, (Bytes, u64)> = HashMap::new();
         for (tag, stack, size) in blocks {
             let (bytes, count) = groups.entry(self.key(tag, stack)).or_default();
             (*bytes, *count) = (bytes.saturating_add(size), *count + 1);
@@ -106,18 +106,23 @@ pub fn of_segments(snapshot: &Snapshot, device: DeviceId) -> Vec<Holder> {
     Grouping::new(snapshot).group(held.map(|block| (block.tag, block.stack, block.size)))
 }
 
-/// Whether a file is the program's: source text, and not `PyTorch`'s, the interpreter's or the
-/// compiler's own.
+/// Whether a file is the program's: source text, and not `PyTorch`'s, nor Python's or Rust's own.
 fn is_own_file(path: &str) -> bool {
     let path = &with_slashes(path);
     let name = path.rsplit('/').next().unwrap_or_default();
-    let is_binary = name.ends_with(".so") || name.contains(".so.") || !name.contains(['.', '<']);
-    let is_interpreter = path.starts_with("<frozen") || path.starts_with("/rustc/");
+    let ending = name.rsplit('.').next().unwrap_or_default();
+    let is_binary = name.split('.').skip(1).any(|part| part == "so")
+        || ["dylib", "dll", "exe"].contains(&ending)
+        || name.starts_with("python") && ending != "py"
+        || !name.contains(['.', '<']);
+    let is_interpreter = path.starts_with("<frozen")
+        || path.contains("/lib/python3") && !path.contains("-packages/");
+    let is_rusts = path.starts_with("/rustc/") || path.contains("/.cargo/registry/");
     let is_torch = path.starts_with("torch/")
         || ["-packages/torch/", "/pytorch/torch/", "/aten/src/", "/c10/"]
             .iter()
             .any(|part| path.contains(part));
-    !(is_binary || is_interpreter || is_torch)
+    !(is_binary || is_interpreter || is_rusts || is_torch)
 }
 
 /// The last two parts of a path.
@@ -145,6 +150,11 @@ mod tests {
             "/site-packages/torch/lib/libtorch_cpu.so",
             "/libpython3.11.so.1.0",
             "/usr/bin/python3",
+            "/usr/bin/python3.11",
+            "C:\\x\\c10.dll",
+            "/usr/lib/python3.11/threading.py",
+            "/rustc/0/library/core/src/ops/function.rs",
+            "/home/me/.cargo/registry/src/index/rayon/src/lib.rs",
             "torch/csrc/autograd/engine.cpp",
             "/build/pytorch/aten/src/ATen/Utils.cpp",
             "<frozen importlib._bootstrap>",

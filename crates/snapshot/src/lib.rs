@@ -16,6 +16,7 @@ pub mod layout;
 pub mod message;
 pub mod model;
 pub mod names;
+pub mod page;
 pub mod pickle;
 pub mod summary;
 pub mod timeline;

@@ -14,12 +14,13 @@ use std::collections::BTreeMap;
 use freeboard_units::{Bytes, DeviceId, StreamId};
 use serde::{Deserialize, Serialize};
 
-use crate::facts::Holder;
+use crate::facts::{Growth, Holder};
+use crate::growth;
 use crate::history::Action;
 use crate::holders::Grouping;
 use crate::model::{BlockState, Segment, Snapshot};
 use crate::names::PoolId;
-use crate::timeline::{Growth, Moment, Timeline};
+use crate::timeline::{Moment, Timeline};
 
 mod from_timeline;
 mod pytorch;
@@ -60,7 +61,7 @@ pub struct Summary {
     pub out_of_memory: Option<OutOfMemory>,
     /// Complete training steps seen.
     pub steps: usize,
-    /// How memory in use grew from step to step.
+    /// How memory in use grew, if it did in nearly every step.
     pub growth: Option<Growth>,
     /// Events of the history.
     pub events: usize,
@@ -118,6 +119,9 @@ pub struct OutOfMemory {
     pub free: Bytes,
     /// Its stream.
     pub stream: StreamId,
+    /// Bytes in blocks handed out or pending at that moment: a snapshot is often taken later, when
+    /// the error has already freed some.
+    pub active: Bytes,
 }
 
 /// Where the memory of a device went.
@@ -158,18 +162,21 @@ pub fn of_timeline(timeline: &Timeline<'_>) -> Summary {
         peak: (!timeline.events().is_empty()).then(|| peak(timeline, &mut grouping)),
         out_of_memory,
         steps: timeline.steps().iter().filter(|step| step.is_complete).count(),
-        growth: timeline.growth(),
+        growth: growth::measure(timeline, None),
         events: timeline.events().len(),
     }
 }
 
 fn last_out_of_memory(timeline: &Timeline<'_>) -> Option<OutOfMemory> {
-    let numbered = (0..).zip(timeline.events()).filter(|(_, event)| event.action == Action::Oom);
-    numbered.last().map(|(number, event)| OutOfMemory {
-        event: number,
+    let at = timeline.events().iter().rposition(|event| event.action == Action::Oom)?;
+    let event = &timeline.events()[at];
+    let moment = timeline.moments().nth(at)?;
+    Some(OutOfMemory {
+        event: moment.event?,
         requested: event.size,
         free: Bytes::new(event.address),
         stream: event.stream,
+        active: moment.totals.active(),
     })
 }
 

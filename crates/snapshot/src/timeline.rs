@@ -18,14 +18,14 @@
 
 use freeboard_units::{Bytes, DeviceId, StreamId};
 
-use crate::history::{Action, Event};
-use crate::model::Snapshot;
+use crate::history::{Action, Event, History};
+use crate::model::{Segment, Snapshot};
 use crate::names::{NameId, PoolId, StackId};
 
 mod build;
 mod steps;
 
-pub use steps::{Growth, Mark, Step};
+pub use steps::{Mark, Step};
 
 /// One block, from the event that handed it out to the event that made it free.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +125,20 @@ impl<'a> Timeline<'a> {
     /// Walks the history of a device.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot, device: DeviceId) -> Self {
-        build::timeline(snapshot, device)
+        let history = usize::try_from(device.get()).ok().and_then(|at| snapshot.histories.get(at));
+        let segments: Vec<&Segment> = snapshot.segments_of(device).collect();
+        Self::of(snapshot, device, history, &segments)
+    }
+
+    /// Walks any history of a snapshot, given the segments it led to.
+    pub(crate) fn of(
+        snapshot: &'a Snapshot,
+        device: DeviceId,
+        history: Option<&'a History>,
+        segments: &[&Segment],
+    ) -> Self {
+        let events = history.map_or(&[][..], |history| &history.events);
+        build::timeline(snapshot, device, events, segments)
     }
 
     /// The snapshot it was made of.
@@ -165,6 +178,12 @@ impl<'a> Timeline<'a> {
     #[must_use]
     pub fn untold_frees(&self) -> usize {
         self.untold.len()
+    }
+
+    /// The frees that the history does not tell: the event after which the block cannot have been
+    /// there, and the number of its life; in order of events.
+    pub(crate) fn untold(&self) -> &[(u32, u32)] {
+        &self.untold
     }
 
     /// What there was before the first event.

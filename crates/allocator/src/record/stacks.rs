@@ -59,9 +59,9 @@ impl Namer {
             function: names.intern(&symbol.function),
             line: symbol.line,
         });
-        let named = stacks.intern(frames.collect::<Vec<_>>());
-        self.known.insert(id, named);
-        named
+        let given = stacks.intern(frames.collect::<Vec<_>>());
+        self.known.insert(id, given);
+        given
     }
 }
 

@@ -6,13 +6,14 @@ use freeboard_units::{Address, AddressRange, Bytes};
 
 use super::{HistoryOptions, Record, Scope};
 use crate::allocator::CachingAllocator;
+use crate::state::State;
 
 /// History, scopes and snapshots.
 impl<D: Device> CachingAllocator<D> {
     /// Records from now on what happens to memory, and in which scope each block is asked for. If that
     /// is so already, events begin anew; what is known of live blocks stays known.
     ///
-    /// Costs about 0.1 µs an event ([`HistoryOptions`]), and nothing while it is off.
+    /// Costs about 0.1 µs an event ([`HistoryOptions`]); while it is off, a few instructions a request.
     ///
     /// ```
     /// use freeboard_allocator::{CachingAllocator, Config, HistoryOptions};
@@ -83,7 +84,7 @@ impl<D: Device> CachingAllocator<D> {
     /// ```
     pub fn snapshot(&self) -> Snapshot {
         let mut state = self.state.lock();
-        let copy = self.state.slowly(&mut state, |state| state.copy());
+        let copy = self.state.slowly(&mut state, State::copy);
         drop(state);
         let free = self.device().info().ok().map(|info| info.free);
         copy.into_snapshot(free)

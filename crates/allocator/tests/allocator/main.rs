@@ -41,3 +41,5 @@ mod snapshots;
 mod stitching;
 #[cfg(test)]
 mod threads;
+#[cfg(test)]
+mod watching;

@@ -1,6 +1,6 @@
 //! The report of a request that ran out of memory: its numbers, and the reason it gives.
 
-use freeboard_allocator::{Config, OutOfMemory, PoolOptions, PoolUse};
+use freeboard_allocator::{Config, HistoryOptions, OutOfMemory, PoolOptions, PoolUse};
 use freeboard_snapshot::Cause;
 use freeboard_units::Bytes;
 
@@ -36,7 +36,8 @@ fn check(report: &OutOfMemory, allocator: &Allocator) {
     let diagnosis = report.diagnosis();
     assert!(text.contains(&diagnosis.summary), "{text}");
     let levers = diagnosis.levers.len().min(3);
-    let lines = 1 + levers + report.places.len() + usize::from(report.stitched.is_some());
+    let holders = report.holders.len().min(3);
+    let lines = 1 + levers + holders + report.places.len() + usize::from(report.stitched.is_some());
     assert_eq!(text.lines().count(), lines, "{text}");
     let json = serde_json::to_string(report).unwrap();
     assert_eq!(serde_json::from_str::<OutOfMemory>(&json).unwrap(), *report);
@@ -113,6 +114,26 @@ fn what_stitching_cannot_use_is_told() {
     for words in ["0 bytes are free in whole handles", "has 1024.00 KiB", "map and 0 unmap"] {
         assert!(text.contains(words), "{words}: {text}");
     }
+}
+
+#[test]
+fn who_holds_most_is_named_by_scope() {
+    let (_device, allocator) = lend(Config::pytorch(), 200);
+    allocator.record_history(HistoryOptions::default());
+    let held: Vec<_> = [("weights", 60), ("cache", 90), ("small", 20), ("more", 22)]
+        .map(|(name, mib)| {
+            let _scope = allocator.scope(name);
+            take(&allocator, Bytes::mib(mib))
+        })
+        .into();
+    let report = refused(&allocator, Bytes::mib(50));
+    check(&report, &allocator);
+    let text = report.to_string();
+    let named: Vec<_> = text.lines().filter(|line| line.starts_with("  held by")).collect();
+    let expected = ["cache: 90.00 MiB", "weights: 60.00 MiB", "more: 22.00 MiB"]
+        .map(|holder| format!("  held by {holder} in 1 blocks"));
+    assert_eq!(named, expected);
+    drop(held);
 }
 
 #[test]

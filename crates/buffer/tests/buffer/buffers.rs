@@ -64,7 +64,7 @@ fn a_buffer_of_nothing_needs_no_device() {
     empty.fill(1.0).unwrap();
     empty.copy_from_slice(&[]).unwrap();
     empty.copy_from(&empty.try_clone().unwrap()).unwrap();
-    assert_eq!(empty.to_vec().unwrap(), []);
+    assert_eq!(empty.to_vec().unwrap(), [0.0_f32; 0]);
     assert_eq!(empty.on_mut(StreamId::new(99)).unwrap().slice(..).unwrap().len(), 0);
     assert_eq!((empty.address(), empty.size()), (Address::NULL, Bytes::ZERO));
     assert!(empty.is_empty() && empty.chunks(3).unwrap().len() == 0);

@@ -89,7 +89,7 @@ fn a_transfer_that_does_not_start_gives_the_memory_back() {
     assert!(matches!(*refused.error, BufferError::Device(_)));
     assert_eq!(buffer.to_vec().unwrap(), [9; 10]);
     let nothing = buffer.slice(..0).unwrap().download(pinned.allocate(0).unwrap()).unwrap();
-    assert_eq!(nothing.wait().unwrap()[..], []);
+    assert_eq!(nothing.wait().unwrap()[..], [0_u32; 0]);
 }
 
 #[test]

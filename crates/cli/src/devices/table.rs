@@ -2,9 +2,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use freeboard_survey::{ComputeMode, DeviceReport, ErrorCounts, Health, Mig, Survey};
 use freeboard_units::Bytes;
-
-use super::report::{ComputeMode, DeviceReport, ErrorCounts, Health, Mig, Survey};
 
 /// A row per device, then what else is known about each.
 pub(super) fn table(survey: &Survey) -> String {

@@ -76,6 +76,27 @@ impl Case {
         }
     }
 
+    /// What is known about a request, without its blocks.
+    pub(super) fn of_facts(source: &str, facts: Facts) -> Self {
+        Self {
+            source: source.to_owned(),
+            name: facts.device.unwrap_or_default().to_string(),
+            rank: None,
+            diagnosis: Diagnosis::of(&facts),
+            recorded: None,
+            failed_at_us: None,
+            peak_allocated: facts.allocated,
+            holders: facts.holders.clone(),
+            facts,
+        }
+    }
+
+    /// Learns what another source knows.
+    pub(super) fn add(&mut self, others: &Facts) {
+        self.facts = std::mem::take(&mut self.facts).or(others);
+        self.diagnosis = Diagnosis::of(&self.facts);
+    }
+
     /// Whether a request failed here, or is taken to have failed.
     pub(super) fn failed(&self) -> bool {
         self.facts.requested.is_some() || self.diagnosis.cause != Cause::Unknown
@@ -109,9 +130,7 @@ pub(super) fn join(cases: &mut Vec<Case>, messages: Vec<(String, Message)>, argu
         };
         match cases.iter_mut().find(fits) {
             Some(case) => {
-                let facts = std::mem::take(&mut case.facts);
-                case.facts = facts.or(&Facts::of_message(&message));
-                case.diagnosis = Diagnosis::of(&case.facts);
+                case.add(&Facts::of_message(&message));
                 case.source = format!("{} and {source}", case.source);
             }
             None => cases.push(Case::of_message(&source, &message)),

@@ -7,8 +7,9 @@ use freeboard_allocator::Config;
 use freeboard_replay::files::{self, Opened};
 use freeboard_replay::{RunOptions, Trace};
 use freeboard_snapshot::message::{self, Message};
-use freeboard_snapshot::{Snapshot, pickle};
+use freeboard_snapshot::{Diagnosis, Snapshot, pickle};
 use freeboard_units::{Bytes, DeviceId};
+use freeboard_watch::{Bundle, BundleError, Manifest};
 
 use super::Arguments;
 use super::case::Case;
@@ -24,6 +25,9 @@ pub(super) fn read(
     cases: &mut Vec<Case>,
     messages: &mut Vec<(String, Message)>,
 ) -> Result<(), Failure> {
+    if path.join(Manifest::FILE).is_file() {
+        return read_bundle(path, arguments, cases);
+    }
     if path.is_dir() {
         return read_folder(path, arguments, cases, messages);
     }
@@ -57,7 +61,39 @@ pub(super) fn read(
     add_messages(&name, file, messages)
 }
 
-/// A folder: every file in it that is one of these.
+/// A folder that was dumped when memory ran out: each piece may be missing.
+fn read_bundle(path: &Path, arguments: &Arguments, cases: &mut Vec<Case>) -> Result<(), Failure> {
+    let unreadable = |error: BundleError| Failure::Usage(error.to_string());
+    let bundle = Bundle::open(path).map_err(unreadable)?;
+    let name = path.display().to_string();
+    let before = cases.len();
+    if let Ok(snapshot) = bundle.snapshot() {
+        add_snapshot(&name, path, &snapshot, arguments, cases)?;
+    }
+    match bundle.report() {
+        // The report knows other processes and the limit, and its numbers are those of the failure.
+        Ok(report) => match cases.get_mut(before) {
+            Some(case) => {
+                case.facts = report.facts.or(&case.facts);
+                case.diagnosis = Diagnosis::of(&case.facts);
+            }
+            None => cases.push(Case::of_facts(&name, report.facts)),
+        },
+        Err(error) if cases.len() == before => return Err(unreadable(error)),
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+/// What is read of a folder: bundles, of which a job has one for each rank, snapshots and logs.
+fn is_wanted(file: &Path) -> bool {
+    let name = file.to_string_lossy().to_ascii_lowercase();
+    let ends = [".pickle", ".pickle.gz", ".pickle.zst", ".pkl", ".log", ".txt", ".out", ".err"];
+    file.join(Manifest::FILE).is_file()
+        || (file.is_file() && ends.iter().any(|end| name.ends_with(end)))
+}
+
+/// A folder of snapshots, logs or bundles.
 fn read_folder(
     path: &Path,
     arguments: &Arguments,
@@ -71,15 +107,13 @@ fn read_folder(
         files.push(entry.map_err(unreadable)?.path());
     }
     files.sort();
-    let wanted = |file: &&std::path::PathBuf| {
-        let name = file.to_string_lossy().to_ascii_lowercase();
-        ["pickle", "pickle.gz", "pickle.zst", "pkl", "log", "txt", "out", "err"]
-            .iter()
-            .any(|end| name.ends_with(&format!(".{end}")))
-    };
     let before = cases.len() + messages.len();
-    for file in files.iter().filter(wanted).filter(|file| file.is_file()) {
-        read(file, arguments, cases, messages)?;
+    for file in files.iter().filter(|file| is_wanted(file)) {
+        // A folder may hold other files: what one of them lacks does not matter.
+        match read(file, arguments, cases, messages) {
+            Err(Failure::Usage(_)) | Ok(()) => {}
+            Err(failure) => return Err(failure),
+        }
     }
     if cases.len() + messages.len() == before {
         return Err(Failure::Usage(format!(

@@ -36,8 +36,8 @@ pub enum TraceError {
     },
     /// The file is a Python pickle, as `torch.cuda.memory._dump_snapshot` writes.
     #[error(
-        "{name} is a PyTorch snapshot, not a trace: a later version reads snapshots; \
-         until then record a trace of text lines such as 'a 0 1024 0'"
+        "{name} is a PyTorch snapshot, not a trace: make a trace of its history with \
+         freeboard convert FILE -o x.trace --to trace"
     )]
     Snapshot {
         /// The file.

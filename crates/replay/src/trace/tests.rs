@@ -125,6 +125,7 @@ fn snapshots_are_told_from_traces() {
     for content in [pickle.to_vec(), gzip(pickle)] {
         let error = parse(content).unwrap_err().to_string();
         assert!(error.contains("is a PyTorch snapshot, not a trace"), "{error}");
+        assert!(error.contains("freeboard convert FILE -o x.trace --to trace"), "{error}");
     }
 }
 

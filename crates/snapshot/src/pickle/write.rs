@@ -53,7 +53,8 @@ impl<W: Write> Writer<'_, W> {
 
         self.encoder.word(key::HOST_TRACES)?;
         match &snapshot.host_histories[..] {
-            [only] => self.list(&only.events, Self::event)?,
+            // As PyTorch has it; an empty list would be no history.
+            [only] if !only.events.is_empty() => self.list(&only.events, Self::event)?,
             all => self.list(all, |file, history| file.list(&history.events, Self::event))?,
         }
         self.encoder.word(key::SEGMENTS)?;

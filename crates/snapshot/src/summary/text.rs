@@ -1,11 +1,11 @@
 //! A [`Summary`] as one screen of text: at most 100 columns and 40 lines.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 
 use freeboard_units::{Bytes, StreamId};
 
 use super::{Part, Summary};
-use crate::facts::Holder;
+use crate::facts::{Growth, Holder};
 
 /// Columns of a screen.
 const WIDTH: usize = 100;
@@ -19,7 +19,7 @@ impl Display for Summary {
         self.head(f)?;
         self.waste(f)?;
         if self.pools.len() > 1 || self.pools.iter().any(|pool| pool.of.is_private()) {
-            table(f, "pool", &self.pools, self.reserved, |pool| pool.to_string())?;
+            table(f, "pool", &self.pools, self.reserved, ToString::to_string)?;
         }
         table(f, "stream", &self.streams, self.reserved, |stream: &StreamId| {
             stream.get().to_string()
@@ -54,7 +54,7 @@ impl Summary {
             let (wanted, free) = (size(failed.requested), size(failed.free));
             let (stream, event) = (failed.stream, failed.event);
             write!(f, "out of memory: {wanted} wanted on {stream}, {free} free on the device")?;
-            writeln!(f, " (event {event})")?;
+            writeln!(f, "\n      {} in use at that moment (event {event})", size(failed.active))?;
         }
         if let Some(peak) = &self.peak {
             write!(f, "peak: {} in use, {} reserved", size(peak.active), size(peak.reserved))?;
@@ -70,16 +70,29 @@ impl Summary {
                 writeln!(f, "      {pending} of it were given back, but used by other streams")?;
             }
         }
+        self.steps(f)
+    }
+
+    /// Steps and growth, on one line.
+    fn steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = match self.steps {
+            0 => String::new(),
+            steps => format!("steps: {steps} seen; "),
+        };
         if let Some(growth) = &self.growth {
-            let bytes = size(Bytes::new(growth.bytes_per_step.unsigned_abs()));
-            let sign = if growth.bytes_per_step < 0 { "-" } else { "+" };
-            writeln!(
-                f,
-                "steps: {} seen; {sign}{bytes} in use from one to the next (median; {} of {} grew)",
-                self.steps, growth.increases, growth.steps
-            )?;
+            // Without marked steps, growth is measured over equal stretches of the history.
+            let each = if self.steps == 0 { "growth: each stretch" } else { "each" };
+            let Growth { per_step, steps, holders, .. } = growth;
+            let _ = write!(line, "{each} of the last {steps} keeps {} more", size(*per_step));
+            if let Some(holder) = holders.first() {
+                line += ", most of it ";
+                line += &fitted(&holder.name, WIDTH.saturating_sub(line.len()));
+            }
         }
-        Ok(())
+        match line.trim_end_matches("; ") {
+            "" => Ok(()),
+            line => writeln!(f, "{line}"),
+        }
     }
 
     fn waste(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

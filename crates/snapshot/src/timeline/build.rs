@@ -1,7 +1,8 @@
 //! Finding every block's life: forward through the events, then against the segments.
 
+use std::collections::HashMap;
+
 use freeboard_units::{Bytes, DeviceId};
-use rustc_hash::FxHashMap;
 
 use super::{Life, Moment, NO_LIFE, Timeline, Totals};
 use crate::history::{Action, Event};
@@ -16,13 +17,16 @@ struct Builder<'a> {
     lives: Vec<Life>,
     life_of: Vec<u32>,
     untold: Vec<(u32, u32)>,
-    /// The blocks in use, by address.
-    alive: FxHashMap<u64, u32>,
+    /// The blocks in use, by address; hashed with a key, as addresses come from strangers.
+    alive: HashMap<u64, u32>,
 }
 
-pub(super) fn timeline(snapshot: &Snapshot, device: DeviceId) -> Timeline<'_> {
-    let history = usize::try_from(device.get()).ok().and_then(|at| snapshot.histories.get(at));
-    let events = history.map_or(&[][..], |history| &history.events);
+pub(super) fn timeline<'a>(
+    snapshot: &'a Snapshot,
+    device: DeviceId,
+    events: &'a [Event],
+    segments: &[&Segment],
+) -> Timeline<'a> {
     // Numbers of events are 32 bits wide; a longer history, some 250 GB, is cut at the front.
     let events = &events[events.len().saturating_sub(NO_LIFE as usize)..];
     let mut builder = Builder {
@@ -30,14 +34,14 @@ pub(super) fn timeline(snapshot: &Snapshot, device: DeviceId) -> Timeline<'_> {
         lives: Vec::new(),
         life_of: Vec::with_capacity(events.len()),
         untold: Vec::new(),
-        alive: FxHashMap::default(),
+        alive: HashMap::new(),
     };
     for (number, event) in (0..).zip(events) {
         let life = builder.event(number, event);
         builder.life_of.push(life);
     }
-    let has_segments = snapshot.segments_of(device).next().is_some();
-    for segment in snapshot.segments_of(device) {
+    let has_segments = !segments.is_empty();
+    for segment in segments {
         for block in segment.blocks.iter().filter(|block| block.state != BlockState::Free) {
             builder.survivor(segment, block);
         }
@@ -45,8 +49,7 @@ pub(super) fn timeline(snapshot: &Snapshot, device: DeviceId) -> Timeline<'_> {
     if let (true, Some(last)) = (has_segments, builder.life_of.len().checked_sub(1)) {
         builder.lose_the_rest(u32::try_from(last).unwrap_or(NO_LIFE - 1));
     }
-    let held = snapshot.segments_of(device).map(|segment| segment.size);
-    let held = held.fold(Bytes::ZERO, Bytes::saturating_add);
+    let held = segments.iter().map(|segment| segment.size).fold(Bytes::ZERO, Bytes::saturating_add);
     let Builder { lives, life_of, untold, .. } = builder;
     let before = before(&lives, held_before(events, has_segments.then_some(held)));
     let start = Moment { event: None, totals: before };
@@ -162,9 +165,9 @@ impl Builder<'_> {
 
     /// Blocks that should be in use at the end and are not.
     fn lose_the_rest(&mut self, last: u32) {
-        let mut lost: Vec<u32> = self.alive.values().copied().collect();
-        lost.sort_unstable();
-        for life in lost {
+        let mut gone: Vec<u32> = self.alive.values().copied().collect();
+        gone.sort_unstable();
+        for life in gone {
             self.lives[life as usize].ended = Some(last);
             self.untold.push((last, life));
         }

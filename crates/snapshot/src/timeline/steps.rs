@@ -1,9 +1,6 @@
-//! Steps: what the program marked, and how memory grew from one to the next.
+//! Steps: what the program marked, and where one ends.
 
-use freeboard_units::Bytes;
-use serde::{Deserialize, Serialize};
-
-use super::{Moment, Timeline, Totals};
+use super::Timeline;
 use crate::history::Action;
 use crate::names::NameId;
 
@@ -32,17 +29,6 @@ pub struct Step {
     pub end: u32,
     /// Whether its end is marked; only the last step may lack that.
     pub is_complete: bool,
-}
-
-/// How much more is in use after each step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Growth {
-    /// The median change of active bytes from the end of one step to the end of the next.
-    pub bytes_per_step: i64,
-    /// How many such changes were seen.
-    pub steps: u32,
-    /// How many of them were increases.
-    pub increases: u32,
 }
 
 impl Timeline<'_> {
@@ -91,40 +77,6 @@ impl Timeline<'_> {
             steps.push(Step { number, first, end: last, is_complete: false });
         }
         steps
-    }
-
-    /// What there was at the end of each complete step, in order.
-    #[must_use]
-    pub fn step_totals(&self) -> Vec<Totals> {
-        let steps = self.steps();
-        let mut ends = steps.iter().filter(|step| step.is_complete).map(|step| step.end).peekable();
-        let mut totals = Vec::new();
-        for Moment { event, totals: now } in self.moments() {
-            let position = event.map_or(0, |event| event.saturating_add(1));
-            if ends.next_if_eq(&position).is_some() {
-                totals.push(now);
-            }
-        }
-        totals
-    }
-
-    /// How memory grew from step to step, without the first step, in which models and optimizer
-    /// states come to be; `None` with fewer than three complete steps.
-    #[must_use]
-    pub fn growth(&self) -> Option<Growth> {
-        let active: Vec<Bytes> = self.step_totals().iter().map(Totals::active).collect();
-        let later = active.get(1..).unwrap_or_default();
-        let mut changes: Vec<i64> = later
-            .windows(2)
-            .map(|pair| pair[1].as_i64().saturating_sub(pair[0].as_i64()))
-            .collect();
-        changes.sort_unstable();
-        let increases = changes.iter().filter(|change| **change > 0).count();
-        Some(Growth {
-            bytes_per_step: *changes.get(changes.len() / 2)?,
-            steps: u32::try_from(changes.len()).unwrap_or(u32::MAX),
-            increases: u32::try_from(increases).unwrap_or(u32::MAX),
-        })
     }
 
     /// How many events came before a time.

@@ -9,6 +9,7 @@ use super::*;
 use crate::history::History;
 use crate::model::{Annotation, Block, BlockState, Segment};
 use crate::names::PoolIndex;
+use crate::{growth, summary};
 
 /// A program's memory, kept in the plainest way.
 #[derive(Default)]
@@ -214,6 +215,15 @@ fn steps_end_with_the_optimizer_and_growth_is_what_each_leaves_behind() {
     assert_eq!(steps.len(), 7);
     assert!(steps[..6].iter().all(|step| step.is_complete) && !steps[6].is_complete);
     assert!(steps.windows(2).all(|pair| pair[0].end == pair[1].first));
-    let growth = timeline.growth().expect("enough steps");
-    assert_eq!(growth, Growth { bytes_per_step: 1024, steps: 4, increases: 4 });
+    let growth = growth::measure(&timeline, None).expect("enough steps");
+    assert_eq!((growth.steps, growth.per_step), (4, Bytes::kib(1)));
+    // Six that were kept, and the last.
+    assert_eq!((growth.total, growth.held), (Bytes::kib(4), Bytes::new(6 * 1024 + 512)));
+    let text = summary::of_timeline(&timeline).to_string();
+    let told = "\nsteps: 6 seen; each of the last 4 keeps 1024 bytes more, most of it …";
+    assert!(text.contains(told), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    snapshot.annotations.truncate(2 * 3);
+    let text = summary::ours(&snapshot, DeviceId::new(0)).to_string();
+    assert!(text.contains("\nsteps: 3 seen\n"), "too few to tell: {text}");
 }

@@ -109,7 +109,7 @@ fn ask(snapshot: &Snapshot) -> Diagnosis {
         let layout = Layout::after(&timeline, event);
         let _ = (layout.gaps(), layout.reserved());
     }
-    let _ = (growth::measure(&timeline, last), timeline.growth(), timeline.steps());
+    let _ = (growth::measure(&timeline, last), timeline.steps());
     let _ = holders::of_segments(snapshot, DEVICE);
     let _ = summary::ours(snapshot, DEVICE).to_string();
     let facts = Facts::of_snapshot(snapshot, DEVICE);

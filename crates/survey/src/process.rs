@@ -7,13 +7,13 @@ use freeboard_units::Bytes;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 
-use super::report::ProcessUse;
+use crate::report::ProcessUse;
 
 /// One entry per process, the largest first.
 ///
 /// A process that both computes and draws is on several lists with the same figure; one that uses
 /// several instances of a device has a figure for each.
-pub(super) fn merge(listed: &[ProcessInfo]) -> Vec<ProcessUse> {
+pub(crate) fn merge(listed: &[ProcessInfo]) -> Vec<ProcessUse> {
     let mut parts: BTreeMap<_, Option<u64>> = BTreeMap::new();
     for entry in listed {
         let place = (entry.pid, entry.gpu_instance_id, entry.compute_instance_id);

@@ -1,33 +1,37 @@
 //! Whether a device can be used, and if not why, and what to do: from the report alone.
 
-use freeboard_units::Bytes;
-use serde::Serialize;
+use std::borrow::Cow;
 
-use super::report::{ComputeMode, DeviceReport, Fault, Health, ProcessUse, Recovery};
+use freeboard_units::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::report::{ComputeMode, DeviceReport, Fault, Health, ProcessUse, Recovery};
 
 /// Less than any CUDA context takes.
 const CONTEXT: Bytes = Bytes::mib(256);
 
 /// Something about a device that wants to be seen to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Problem {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
     /// A name for programs.
-    pub(super) kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Whether the device cannot be used because of it.
-    pub(super) blocks: bool,
-    pub(super) reason: String,
-    pub(super) advice: String,
+    pub blocks: bool,
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it.
+    pub advice: String,
 }
 
-pub(super) fn blocks(
+pub(crate) fn blocks(
     kind: &'static str,
     reason: impl Into<String>,
     advice: impl Into<String>,
 ) -> Problem {
-    Problem { kind, blocks: true, reason: reason.into(), advice: advice.into() }
+    Problem { kind: kind.into(), blocks: true, reason: reason.into(), advice: advice.into() }
 }
 
-pub(super) fn warns(
+pub(crate) fn warns(
     kind: &'static str,
     reason: impl Into<String>,
     advice: impl Into<String>,
@@ -36,7 +40,7 @@ pub(super) fn warns(
 }
 
 /// Fills in `problems` and `usable`; what blocks comes first.
-pub(super) fn judge(device: &mut DeviceReport) {
+pub(crate) fn judge(device: &mut DeviceReport) {
     let mut problems: Vec<_> = device.faults.iter().map(|it| fault(it, device.index)).collect();
     problems.extend(recovery(&device.health, device.index));
     problems.extend(memory_errors(&device.health, device.index));

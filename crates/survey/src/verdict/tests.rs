@@ -1,7 +1,7 @@
 //! Each reason a device cannot be used, from made-up reports.
 
-use super::super::report::{Ecc, MemoryUse, Mig, MigInstance};
 use super::*;
+use crate::report::{Ecc, MemoryUse, Mig, MigInstance};
 
 fn healthy() -> DeviceReport {
     let memory = MemoryUse {

@@ -16,13 +16,14 @@ use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
 
-use super::process;
-use super::report::{
+use crate::error::SurveyError;
+use crate::process;
+use crate::report::{
     ComputeMode, DeviceReport, Ecc, ErrorCounts, Fault, Health, MemoryUse, Mig, MigInstance,
     ProcessUse, Recovery, RemappedRows, RetiredPages, Survey, Utilisation,
 };
-use super::verdict::judge;
-use crate::failure::Failure;
+use crate::source::Inner;
+use crate::verdict::judge;
 
 /// Names the library; empty for none.
 const LIBRARY: &str = "FREEBOARD_NVML_LIBRARY";
@@ -32,14 +33,8 @@ const LIBRARIES: [&str; 3] =
 /// More instances than any device can be cut into.
 const INSTANCES_MAX: u32 = 64;
 
-/// NVML, or why it cannot be asked.
-pub(super) enum Source {
-    Nvml(Box<Nvml>),
-    Absent(Survey),
-}
-
 /// Loads and starts NVML.
-pub(super) fn open() -> Result<Source, Failure> {
+pub(crate) fn open() -> Result<Inner, SurveyError> {
     let Some(named) = env::var_os(LIBRARY) else {
         let mut first = None;
         for library in LIBRARIES {
@@ -48,17 +43,15 @@ pub(super) fn open() -> Result<Source, Failure> {
                 answer => return absence(answer),
             }
         }
-        return Ok(Source::Absent(no_library(&first.unwrap_or_default())));
+        return Ok(Inner::Absent(no_library(&first.unwrap_or_default())));
     };
     if named.is_empty() {
-        return Ok(Source::Absent(no_library(&format!("{LIBRARY} is empty"))));
+        return Ok(Inner::Absent(no_library(&format!("{LIBRARY} is empty"))));
     }
     match start(&named) {
         Err(error @ (NvmlError::LibloadingError(_) | NvmlError::FailedToLoadSymbol(_))) => {
-            Err(Failure::Usage(format!(
-                "{LIBRARY}: cannot load {}: {error}; name libnvidia-ml.so.1, or unset it",
-                named.display()
-            )))
+            let (path, reason) = (named.display().to_string(), error.to_string());
+            Err(SurveyError::Library { variable: LIBRARY, path, reason })
         }
         answer => absence(answer),
     }
@@ -69,12 +62,12 @@ fn start(library: &OsStr) -> Result<Nvml, NvmlError> {
 }
 
 /// Tells a machine where there is nothing to ask from a failure.
-fn absence(answer: Result<Nvml, NvmlError>) -> Result<Source, Failure> {
+fn absence(answer: Result<Nvml, NvmlError>) -> Result<Inner, SurveyError> {
     let error = match answer {
-        Ok(nvml) => return Ok(Source::Nvml(Box::new(nvml))),
+        Ok(nvml) => return Ok(Inner::Nvml(Box::new(nvml))),
         Err(error) => error,
     };
-    Ok(Source::Absent(match error {
+    Ok(Inner::Absent(match error {
         NvmlError::DriverNotLoaded | NvmlError::LibraryNotFound => Survey::absent(
             "the NVIDIA driver is not loaded",
             "where this machine has an NVIDIA GPU ('lspci | grep -i nvidia'): 'sudo modprobe \
@@ -97,8 +90,12 @@ fn absence(answer: Result<Nvml, NvmlError>) -> Result<Source, Failure> {
             "the driver answers that a GPU is lost",
             "look for 'Xid' in 'sudo dmesg' and reboot the machine",
         ),
-        error => return Err(Failure::Devices(error)),
+        error => return Err(failure(&error)),
     }))
+}
+
+fn failure(error: &NvmlError) -> SurveyError {
+    SurveyError::Nvml { reason: error.to_string() }
 }
 
 /// The library of the driver cannot be loaded.
@@ -126,8 +123,8 @@ fn kernel_module() -> Option<String> {
 }
 
 /// Asks for everything.
-pub(super) fn survey(nvml: &Nvml) -> Result<Survey, Failure> {
-    let count = nvml.device_count().map_err(Failure::Devices)?;
+pub(crate) fn survey(nvml: &Nvml) -> Result<Survey, SurveyError> {
+    let count = nvml.device_count().map_err(|error| failure(&error))?;
     let nothing = (count == 0).then(|| {
         Survey::absent(
             "the NVIDIA driver runs but has no GPU",

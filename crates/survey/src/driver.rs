@@ -4,12 +4,12 @@
 use freeboard_device_cuda::{Driver, Report};
 use freeboard_units::Bytes;
 
-use super::report::{DeviceReport, MemoryUse, Survey};
-use super::verdict::{blocks, judge, warns};
+use crate::report::{DeviceReport, MemoryUse, Survey};
+use crate::verdict::{blocks, judge, warns};
 
 /// The devices that the driver shows; `absent`, which says why NVML does not, where it shows none.
-pub(super) fn survey(absent: Survey) -> Survey {
-    let found = Driver::get().and_then(|driver| freeboard_device_cuda::survey(driver, true));
+pub(crate) fn survey(absent: Survey, may_start: bool) -> Survey {
+    let found = Driver::get().and_then(|driver| freeboard_device_cuda::survey(driver, may_start));
     let Ok(found) = found else { return absent };
     if found.devices.is_empty() {
         return absent;
