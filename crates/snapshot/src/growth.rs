@@ -60,13 +60,12 @@ pub fn measure(timeline: &Timeline<'_>, until: Option<u32>) -> Option<Growth> {
     let mut growth = Growth { are_stretches, ..Growth::default() };
     // In a backward pass gradients pile up, which have no stack, while activations go.
     for (&holder, net) in net.iter().filter(|&(&holder, _)| is_deep || holder != Key::Unknown) {
-        let grew = net.iter().fold(0_i64, |sum, &by| sum.saturating_add(by));
-        let grew = Bytes::new(u64::try_from(grew).unwrap_or(0));
         let held = held.get(&holder).copied().unwrap_or_default();
+        let Some(per_step) = steady(net.get(warm_up..)?, held, is_cut) else { continue };
+        let grew = Bytes::new(per_step.get().saturating_mul(net.len() as u64));
         // Those without a stack hold other things as well; others only what the last step needs.
         let is_known = is_late && holder != Key::Unknown;
         let held = if is_known { held } else { held.min(grew) };
-        let Some(per_step) = steady(net.get(warm_up..)?, held, is_cut) else { continue };
         let steps = (net.len() - warm_up) as u64;
         growth.steps = steps;
         growth.per_step = growth.per_step.saturating_add(per_step);

@@ -11,21 +11,14 @@ use crate::trace::TraceBuilder;
 
 const DEVICE: DeviceId = DeviceId::new(0);
 
-/// Steps of buffers whose sizes differ, with something kept in each, on a device that is too small
-/// for what is left in pieces.
+/// Large buffers come and go, each larger than the last, and something is kept in the place of each.
 fn breaking_up() -> Trace {
     let mut trace = TraceBuilder::default();
-    let weights = trace.alloc(Bytes::mib(64), 0);
-    for step in 0..12_u64 {
-        let buffers: Vec<_> =
-            (0..6).map(|buffer| trace.alloc(Bytes::mib(20 + 6 * step + buffer), 0)).collect();
-        trace.alloc(Bytes::mib(1) + Bytes::kib(512), 0);
-        for buffer in buffers {
-            trace.free(buffer);
-        }
-        trace.step(&(step + 1).to_string());
+    for round in 0..10 {
+        let buffer = trace.alloc(Bytes::mib(100 + 2 * round), 0);
+        trace.free(buffer);
+        trace.alloc(Bytes::mib(60), 0);
     }
-    trace.free(weights);
     trace.finish("breaking up")
 }
 
@@ -37,25 +30,31 @@ fn failed(trace: &Trace, capacity: Bytes) -> Snapshot {
     snapshot
 }
 
-/// A device that `trace` needs a little more than.
-fn too_small(trace: &Trace) -> Bytes {
-    let ample = RunOptions::new(Config::pytorch(), Bytes::gib(64));
-    let margin = margin(trace, &ample).unwrap().unwrap();
-    assert!(margin.fails < margin.fits);
-    assert!(run(trace, &RunOptions { capacity: margin.fits, ..ample.clone() }).unwrap().survived);
-    assert!(!run(trace, &RunOptions { capacity: margin.fails, ..ample }).unwrap().survived);
-    margin.fails
+/// Enough for what is live, and too little for what is left in pieces.
+const TOO_SMALL: Bytes = Bytes::mib(900);
+
+#[test]
+fn a_margin_lies_between_memory_that_is_enough_and_memory_that_is_not() {
+    let trace = breaking_up();
+    let ample = RunOptions::new(Config::pytorch(), Bytes::gib(4));
+    let Margin { fits, fails } = margin(&trace, &ample).unwrap().unwrap();
+    assert!(fails < fits && fits <= ample.capacity);
+    assert!(run(&trace, &RunOptions { capacity: fits, ..ample.clone() }).unwrap().survived);
+    assert!(!run(&trace, &RunOptions { capacity: fails, ..ample.clone() }).unwrap().survived);
+    let none = margin(&trace, &RunOptions { capacity: fails, ..ample }).unwrap();
+    assert!(none.is_none());
 }
 
 #[test]
 fn a_run_is_taken_up_with_every_allocation_up_to_the_failure() {
     let trace = breaking_up();
-    let snapshot = failed(&trace, too_small(&trace));
+    let snapshot = failed(&trace, TOO_SMALL);
     let recorded = Recorded::of(&snapshot, DEVICE, "again").unwrap();
     let timeline = Timeline::new(&snapshot, DEVICE);
-    let count = |action| timeline.events().iter().filter(|event| event.action == action).count();
-    assert_eq!(recorded.trace.allocs as usize, count(Action::Alloc) + 1);
-    assert_eq!(recorded.trace.frees as usize, count(Action::FreeCompleted));
+    let count =
+        |action| timeline.events().iter().filter(|event| event.action == action).count() as u64;
+    assert_eq!(recorded.trace.allocs, count(Action::Alloc) + 1);
+    assert_eq!(recorded.trace.frees, count(Action::FreeCompleted));
     assert_eq!(recorded.before, Bytes::ZERO);
     let failed = timeline.events().iter().find(|event| event.action == Action::Oom).unwrap();
     assert_eq!(recorded.failed, Some(failed.size));
@@ -64,12 +63,12 @@ fn a_run_is_taken_up_with_every_allocation_up_to_the_failure() {
 #[test]
 fn what_lived_before_the_history_is_there_from_the_start() {
     let trace = breaking_up();
-    let mut snapshot = failed(&trace, too_small(&trace));
+    let mut snapshot = failed(&trace, TOO_SMALL);
     let whole = Recorded::of(&snapshot, DEVICE, "whole").unwrap();
     let events = &mut snapshot.histories[0].events;
     events.drain(..events.len() / 2);
     let late = Recorded::of(&snapshot, DEVICE, "late").unwrap();
-    assert!(late.before >= Bytes::mib(64), "{}", late.before);
+    assert!(late.before >= Bytes::mib(60), "{}", late.before);
     assert_eq!(late.failed, whole.failed);
     assert!(late.trace.ops.len() < whole.trace.ops.len());
     snapshot.histories.clear();
@@ -79,7 +78,7 @@ fn what_lived_before_the_history_is_there_from_the_start() {
 #[test]
 fn what_is_verified_survives_and_what_fails_is_not_advised() {
     let trace = breaking_up();
-    let snapshot = failed(&trace, too_small(&trace));
+    let snapshot = failed(&trace, TOO_SMALL);
     let recorded = Recorded::of(&snapshot, DEVICE, "again").unwrap();
     let mut facts = Facts::of_snapshot(&snapshot, DEVICE);
     facts.transient = Some(recorded.transient());
@@ -107,7 +106,7 @@ fn what_is_verified_survives_and_what_fails_is_not_advised() {
 #[test]
 fn leaks_and_other_processes_are_not_replayed() {
     let trace = breaking_up();
-    let snapshot = failed(&trace, too_small(&trace));
+    let snapshot = failed(&trace, TOO_SMALL);
     let recorded = Recorded::of(&snapshot, DEVICE, "again").unwrap();
     let facts = Facts::of_snapshot(&snapshot, DEVICE);
     let options = VerifyOptions::of(&facts).unwrap();
@@ -123,7 +122,7 @@ fn leaks_and_other_processes_are_not_replayed() {
 #[test]
 fn settings_that_cannot_be_read_are_said_to_be() {
     let trace = breaking_up();
-    let snapshot = failed(&trace, too_small(&trace));
+    let snapshot = failed(&trace, TOO_SMALL);
     let recorded = Recorded::of(&snapshot, DEVICE, "again").unwrap();
     let facts = Facts::of_snapshot(&snapshot, DEVICE);
     let mut options = VerifyOptions::of(&facts).unwrap();
