@@ -1,6 +1,6 @@
 //! A [`Summary`] as one screen of text: at most 100 columns and 40 lines.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display, Write};
 
 use freeboard_units::{Bytes, StreamId};
 
@@ -83,7 +83,7 @@ impl Summary {
             // Without marked steps, growth is measured over equal stretches of the history.
             let each = if self.steps == 0 { "growth: each stretch" } else { "each" };
             let Growth { per_step, steps, holders, .. } = growth;
-            let _ = write!(line, "{each} of the last {steps} keeps {} more", size(*per_step));
+            write!(line, "{each} of the last {steps} keeps {} more", size(*per_step))?;
             if let Some(holder) = holders.first() {
                 line += ", most of it ";
                 line += &fitted(&holder.name, WIDTH.saturating_sub(line.len()));
