@@ -4,6 +4,7 @@ mod case;
 mod input;
 mod ranks;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -104,8 +105,7 @@ fn text(source: &str, diagnosis: &Diagnosis, ranks: Option<&Ranks>) -> String {
         text.push('\n');
     }
     if let Some(ranks) = ranks {
-        text.push_str(&format!("\n{}\n", style("Ranks").bold()));
-        text.push_str(&ranks.to_string());
+        let _ = write!(text, "\n{}\n{ranks}", style("Ranks").bold());
     }
     text
 }

@@ -132,10 +132,10 @@ fn ranks_are_compared_and_the_first_to_fail_is_explained() {
     folder.file("notes.md", "not to be read");
     let said = freeboard(&["diagnose", "--json", &folder.path("")]);
     let ranks = &said.json()["ranks"];
-    assert_eq!(ranks["ranks"].as_array().unwrap().len(), 2);
-    assert_eq!(ranks["ranks"][0]["name"], "rank 0");
+    assert_eq!(ranks["all"].as_array().unwrap().len(), 2);
+    assert_eq!(ranks["all"][0]["name"], "rank 0");
     let culprit = usize::try_from(ranks["culprit"].as_u64().unwrap()).unwrap();
-    assert_eq!(ranks["ranks"][culprit]["verdict"], said.json()["verdict"]);
+    assert_eq!(ranks["all"][culprit]["verdict"], said.json()["verdict"]);
     let text = freeboard(&["diagnose", &folder.path("")]);
     assert!(text.out.contains("\nRanks\n") && text.out.contains("> rank "), "{text:?}");
 }
