@@ -4,12 +4,11 @@
 //! sums of all increases and decreases since the last reset. Names that end in `bytes` count
 //! bytes, the others count things. The definitions are those of `torch.cuda.memory_stats`.
 
+mod pytorch;
 mod window;
 
 use freeboard_units::Bytes;
 use serde::{Deserialize, Serialize};
-
-mod pytorch;
 
 /// One counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +72,7 @@ pub struct Stats {
     pub num_device_free: i64,
     /// Requests refused before the device was asked, by `throw_on_cudamalloc_oom`.
     pub num_oom_rejections: i64,
-    /// Times work had to wait for the whole device: a flush of the cache, or memory given back
-    /// with `cudaFree`. `PyTorch` does not count these.
+    /// Times work waited for the whole device: a flush, or `cudaFree`. `PyTorch` counts none.
     pub stalls: i64,
     /// Blocks of at least this many bytes are not split; −1 where there is no such limit.
     pub max_split_size: i64,

@@ -1,7 +1,8 @@
 //! Growth over steps: whether a program keeps more memory from step to step, and who keeps it.
 
+use std::collections::HashMap;
+
 use freeboard_units::Bytes;
-use rustc_hash::FxHashMap;
 
 use crate::facts::{Growth, Holder};
 use crate::history::{Action, Event};
@@ -85,9 +86,9 @@ fn by_holder(
     grouping: &mut Grouping<'_>,
     ends: &[u32],
     until: u32,
-) -> (FxHashMap<Key, Vec<i64>>, FxHashMap<Key, Bytes>) {
-    let mut net: FxHashMap<Key, Vec<i64>> = FxHashMap::default();
-    let mut held: FxHashMap<Key, Bytes> = FxHashMap::default();
+) -> (HashMap<Key, Vec<i64>>, HashMap<Key, Bytes>) {
+    let mut net: HashMap<Key, Vec<i64>> = HashMap::default();
+    let mut held: HashMap<Key, Bytes> = HashMap::default();
     let step_of = |event: u32| ends.partition_point(|&end| end <= event);
     for life in timeline.lives().iter().filter(|life| life.born.is_none_or(|born| born < until)) {
         let holder = grouping.key(life.tag, life.stack);

@@ -81,7 +81,7 @@ impl Summary {
         };
         if let Some(growth) = &self.growth {
             // Without marked steps, growth is measured over equal stretches of the history.
-            let each = if self.steps == 0 { "growth: each stretch" } else { "each" };
+            let each = if growth.are_stretches { "growth: each stretch" } else { "each" };
             let Growth { per_step, steps, holders, .. } = growth;
             write!(line, "{each} of the last {steps} keeps {} more", size(*per_step))?;
             if let Some(holder) = holders.first() {
