@@ -104,8 +104,8 @@ fn text(source: &str, diagnosis: &Diagnosis, ranks: Option<&Ranks>) -> String {
         text.push('\n');
     }
     if let Some(ranks) = ranks {
-        text.push_str(&format!("\n{}\n", style("Ranks").bold()));
-        text.push_str(&ranks.to_string());
+        let heading = style("Ranks").bold().to_string();
+        text.extend(["\n", &heading, "\n", &ranks.to_string()]);
     }
     text
 }

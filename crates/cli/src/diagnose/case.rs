@@ -43,14 +43,14 @@ impl Case {
         let with_batch = recorded.as_ref().filter(|recorded| recorded.has_batch());
         let is_loading = facts.phase == Some(Phase::Load);
         facts.transient = with_batch.filter(|_| !is_loading).map(Recorded::transient);
-        let failures = timeline.events().iter().filter(|event| event.action == Action::Oom);
+        let mut failures = timeline.events().iter().filter(|event| event.action == Action::Oom);
         Self {
             source: source.to_owned(),
             name: rank.map_or_else(|| device.to_string(), |rank| format!("rank {rank}")),
             rank,
             diagnosis: Diagnosis::of(&facts),
             recorded,
-            failed_at_us: failures.last().map(|event| event.time_us),
+            failed_at_us: failures.next_back().map(|event| event.time_us),
             peak_allocated: Some(timeline.peak_active().totals.active()),
             holders: facts.holders.clone(),
             facts,

@@ -27,7 +27,8 @@ pub(super) struct Rank {
 /// Several ranks.
 #[derive(Serialize)]
 pub(super) struct Ranks {
-    ranks: Vec<Rank>,
+    #[serde(rename = "ranks")]
+    all: Vec<Rank>,
     /// The place in the list of the one that failed first, or holds most.
     pub(super) culprit: usize,
     /// The culprit's peak above the median of the others', if it is higher.
@@ -58,12 +59,12 @@ impl Ranks {
         let is_imbalanced = above.as_f64() > IMBALANCED_PART * median.as_f64();
         let excess = typical.and_then(|typical| excess(cases.get(culprit)?, cases.get(typical)?));
         let imbalance = Some(above).filter(|above| !above.is_zero());
-        Self { ranks, culprit, imbalance, is_imbalanced, excess }
+        Self { all: ranks, culprit, imbalance, is_imbalanced, excess }
     }
 
     /// What the comparison shows.
     pub(super) fn evidence(&self) -> Vec<Evidence> {
-        let name = self.ranks.get(self.culprit).map_or("", |rank| &rank.name);
+        let name = self.all.get(self.culprit).map_or("", |rank| &rank.name);
         let mut found = Vec::new();
         if let Some(above) = self.imbalance.filter(|_| self.is_imbalanced) {
             found.push(Evidence {
@@ -98,7 +99,7 @@ fn excess(culprit: &Case, typical: &Case) -> Option<(String, Bytes)> {
 
 impl fmt::Display for Ranks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, rank) in self.ranks.iter().enumerate() {
+        for (place, rank) in self.all.iter().enumerate() {
             let mark = if place == self.culprit { '>' } else { ' ' };
             let peak = rank.peak_allocated.map_or_else(String::new, |peak| peak.to_string());
             let verdict = rank.verdict.map_or("no failure", Verdict::name);
