@@ -1,7 +1,7 @@
 //! [`Diagnosis`]: why a request failed and what to do, from what is known about it.
 //!
-//! [`Facts`] come in, whatever their source; [`cause`] decides, [`evidence`] shows the numbers,
-//! [`levers`] ranks what would help. Nothing here measures anything: the same facts give the same
+//! [`Facts`] come in, whatever their source; `cause` decides, `evidence` shows the numbers,
+//! `levers` ranks what would help. Nothing here measures anything: the same facts give the same
 //! diagnosis.
 //!
 //! ```
