@@ -131,7 +131,8 @@ pub struct Growth {
     pub per_step: Bytes,
     /// Bytes more in all of them.
     pub total: Bytes,
-    /// Bytes that those who grew hold at the end, from before the history too.
+    /// Bytes that have grown by the end: all that those who grew hold, where the history began late,
+    /// else what the steps added.
     pub held: Bytes,
     /// Who grew, in nearly every step to the end: bytes per step, largest first.
     pub holders: Vec<Holder>,

@@ -77,7 +77,7 @@ fn what_is_no_snapshot_and_what_cannot_be_written_is_refused_with_a_remedy() {
         (vec!["summary", &empty], "nothing was allocated"),
         (vec!["summary", &wrong], "freeboard convert"),
         (vec!["summary", &missing], "check that the path is right"),
-        (vec!["convert", &json, "-o", &odd], "--to pickle or --to json"),
+        (vec!["convert", &json, "-o", &odd], "or say --to"),
         (vec!["convert", &json, "-o", &nowhere], "cannot write"),
     ] {
         let said = freeboard(&arguments);

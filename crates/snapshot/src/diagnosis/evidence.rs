@@ -47,7 +47,7 @@ pub(super) fn summary(facts: &Facts, cause: Cause) -> String {
         ),
         Cause::Limit => match facts.limit {
             Some(limit) => format!(
-                "A limit stops it: {limit} are allowed, {} are held, and {asked} would go beyond, \
+                "A limit stops it: {limit} are allowed, {} are held, and a segment for {asked} would go beyond, \
                  while the device has {} free.",
                 sums.reserved,
                 known(facts.free)

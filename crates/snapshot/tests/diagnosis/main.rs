@@ -4,6 +4,7 @@
 mod any;
 mod model;
 mod real;
+mod series;
 mod thresholds;
 
 use std::fs;
