@@ -1,27 +1,25 @@
 //! `freeboard view`: a snapshot as a page.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use freeboard_replay::files::{self, Opened};
-use freeboard_snapshot::Snapshot;
+use freeboard_replay::files;
 use freeboard_snapshot::page::{self, PageOptions};
-use freeboard_snapshot::pickle::{self, ReadOptions};
 use freeboard_units::DeviceId;
 
 use crate::Outcome;
 use crate::failure::Failure;
 use crate::output::print;
 use crate::progress::Progress;
+use crate::snapshot_file;
 
 /// Show what memory did: write a snapshot as one HTML page, to be opened in any browser
 #[derive(Args, Debug)]
 #[expect(clippy::doc_markdown, reason = "this is the text of the help, where backticks would show")]
 pub(crate) struct Arguments {
-    /// What torch.cuda.memory._dump_snapshot wrote; plain, gzip or zstd; - for standard input
+    /// What torch.cuda.memory._dump_snapshot wrote, or our JSON; - for standard input
     file: PathBuf,
     /// Where to write; - for standard output [default: beside the file, with .html]
     #[arg(short, long, value_name = "OUT")]
@@ -33,7 +31,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let output = output(arguments)?;
-    let snapshot = read(&arguments.file)?;
+    let snapshot = snapshot_file::read(&arguments.file)?;
     let device = arguments.device.map(DeviceId::new);
     if let Some(missing) = device.filter(|device| !snapshot.device_ids().contains(device)) {
         let known: Vec<String> =
@@ -51,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         return Ok(Outcome::Survived);
     }
     let writing = Progress::spinner("writing the page");
-    save(&snapshot, &options, &output)
+    files::save(&output, |to| page::write(&snapshot, &options, to))
         .map_err(|error| Failure::write(format!("{}", output.display()), error))?;
     drop(writing);
     print(&format!("{}\n", output.display()))?;
@@ -72,7 +70,7 @@ fn output(arguments: &Arguments) -> Result<PathBuf, Failure> {
 /// `run.pickle.gz` becomes `run.html`; no file becomes itself.
 fn beside(file: &Path) -> PathBuf {
     let mut stem = file.to_owned();
-    for endings in [["gz", "zst"], ["pickle", "pkl"]] {
+    for endings in [&["gz", "zst"][..], &["pickle", "pkl", "json"]] {
         let ending = stem.extension().and_then(|ending| ending.to_str()).unwrap_or("");
         if endings.contains(&ending) {
             stem.set_extension("");
@@ -81,51 +79,4 @@ fn beside(file: &Path) -> PathBuf {
     let mut name: OsString = stem.into_os_string();
     name.push(".html");
     name.into()
-}
-
-/// Reads the snapshot, with a bar where it is known how long the file is.
-fn read(path: &Path) -> Result<Snapshot, Failure> {
-    let opened = files::open(path).map_err(|error| {
-        let name = path.display();
-        Failure::Usage(format!("cannot read {name}: {error}; check that the path is right"))
-    })?;
-    let name = opened.name().to_owned();
-    let bar = match opened.progress().total() {
-        Some(total) => Progress::bytes(total),
-        None => Progress::spinner(format!("reading {name}")),
-    };
-    let watched = Watched { progress: opened.progress(), source: opened, bar };
-    pickle::read(watched, &ReadOptions::default())
-        .map_err(|error| Failure::Usage(format!("{name}: {error}")))
-}
-
-/// A file that moves a bar while it is read.
-struct Watched {
-    source: Opened,
-    progress: files::Progress,
-    bar: Progress,
-}
-
-impl Read for Watched {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(buffer)?;
-        if self.progress.total().is_some() {
-            self.bar.set(usize::try_from(self.progress.read()).unwrap_or(usize::MAX));
-        }
-        Ok(count)
-    }
-}
-
-/// Writes the page under another name first, so that a page that was there is replaced whole.
-fn save(snapshot: &Snapshot, options: &PageOptions, output: &Path) -> io::Result<()> {
-    let mut name = output.as_os_str().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = PathBuf::from(name);
-    let written = File::create(&part)
-        .and_then(|file| page::write(snapshot, options, BufWriter::new(file)))
-        .and_then(|()| fs::rename(&part, output));
-    if written.is_err() {
-        drop(fs::remove_file(&part));
-    }
-    written
 }

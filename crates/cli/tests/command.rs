@@ -23,6 +23,7 @@ mod verbs;
 mod view;
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -99,6 +100,18 @@ fn freeboard_in(folder: &Folder, arguments: &[&str], input: &str) -> Said {
     let mut command = command(arguments);
     command.current_dir(&folder.0).stdin(fs::File::open(given).unwrap());
     command.output().unwrap().into()
+}
+
+/// Runs it with this on standard input.
+fn fed(arguments: &[&str], input: &[u8]) -> Said {
+    let mut child = command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap().into()
 }
 
 fn command(arguments: &[&str]) -> Command {

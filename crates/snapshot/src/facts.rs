@@ -13,7 +13,7 @@ mod phase;
 mod sums;
 
 pub use sums::Sums;
-pub(crate) use sums::segment_for;
+pub(crate) use sums::{SMALL_SEGMENT, segment_for};
 
 /// What is known about a request that failed. `None` is not known, which is not zero.
 ///
@@ -85,7 +85,8 @@ pub struct Facts {
     /// Whether all of this was measured at the moment of failure, as in a snapshot, so that what
     /// the numbers leave unexplained must be a limit that was not told.
     pub says_all: bool,
-    /// Whether it is our allocator that ran out, and not `PyTorch`'s.
+    /// Whether a Rust program ran out, under our allocator or on the bare driver, and not `PyTorch`:
+    /// advice names what there is in Rust.
     pub by_freeboard: bool,
     /// Whether no failed request was recorded, and one is taken to have failed at this moment.
     pub assumes_failure: bool,

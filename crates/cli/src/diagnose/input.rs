@@ -1,22 +1,19 @@
 //! What there is to read: snapshots, logs, traces, folders; the content tells which.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use freeboard_allocator::Config;
-use freeboard_replay::files::{self, Opened};
 use freeboard_replay::{RunOptions, Trace};
 use freeboard_snapshot::message::{self, Message};
-use freeboard_snapshot::{Diagnosis, Snapshot, pickle};
+use freeboard_snapshot::{Diagnosis, Snapshot};
 use freeboard_units::{Bytes, DeviceId};
 use freeboard_watch::{Bundle, BundleError, Manifest};
 
 use super::Arguments;
 use super::case::Case;
 use crate::failure::Failure;
-
-/// More text than a snapshot in JSON or a trace takes.
-const TEXT_BYTES_MAX: u64 = 4 << 30;
+use crate::snapshot_file::{self, Watched, broken};
 
 /// Reads one path: its snapshots become cases, its messages are told.
 pub(super) fn read(
@@ -31,34 +28,28 @@ pub(super) fn read(
     if path.is_dir() {
         return read_folder(path, arguments, cases, messages);
     }
-    let mut file = files::open(path).map_err(|error| {
-        Failure::Usage(format!(
-            "cannot read {}: {error}; check that the path is right",
-            path.display()
-        ))
-    })?;
+    let mut file = Watched::open(path)?;
     let name = file.name().to_owned();
-    let first = file.fill_buf().map_err(|error| broken(&name, &error))?;
+    let first = file.first()?;
     if first.is_empty() {
         return Err(Failure::Usage(format!("{name} is empty; give a snapshot, a log or a trace")));
     }
     if first[0] == 0x80 {
-        let read = pickle::read(file, &pickle::ReadOptions::default());
-        let snapshot = read.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+        let snapshot = snapshot_file::read_pickle(file)?;
         return add_snapshot(&name, path, &snapshot, arguments, cases);
     }
     if first[0] == b'{' {
-        let text = read_all(&name, file)?;
+        let text = file.read_all()?;
         if let Ok(snapshot) = serde_json::from_slice::<Snapshot>(&text) {
             return add_snapshot(&name, path, &snapshot, arguments, cases);
         }
         return add_messages(&name, &text[..], messages);
     }
     if is_trace(first) {
-        let text = read_all(&name, file)?;
+        let text = file.read_all()?;
         return run_trace(&name, &text, arguments, cases);
     }
-    add_messages(&name, file, messages)
+    add_messages(&name, BufReader::new(file), messages)
 }
 
 /// A folder that was dumped when memory ran out: each piece may be missing.
@@ -209,14 +200,4 @@ fn is_trace(first: &[u8]) -> bool {
     let mut words = line.split_ascii_whitespace();
     let is_operation = matches!(words.next(), Some("a" | "f" | "r" | "e"));
     is_operation && words.all(|word| word.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn read_all(name: &str, file: Opened) -> Result<Vec<u8>, Failure> {
-    let mut text = Vec::new();
-    file.take(TEXT_BYTES_MAX).read_to_end(&mut text).map_err(|error| broken(name, &error))?;
-    Ok(text)
-}
-
-fn broken(name: &str, error: &std::io::Error) -> Failure {
-    Failure::Usage(format!("{name}: {error}; fetch the file again, or unpack it by hand"))
 }

@@ -1,14 +1,13 @@
 //! `freeboard diagnose` on every kind of input, and on none.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
-use super::{Folder, Said, command, freeboard};
+use super::{Folder, Said, fed, freeboard};
 
 /// One of the real files that the snapshot crate is tested with.
 fn real(file: &str) -> String {
@@ -31,17 +30,6 @@ fn verdict(arguments: &[&str]) -> Value {
     said.json()["verdict"].clone()
 }
 
-fn piped(arguments: &[&str], input: &[u8]) -> Said {
-    let mut child = command(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    child.wait_with_output().unwrap().into()
-}
-
 #[test]
 fn a_snapshot_is_read_packed_unpacked_and_from_standard_input() {
     let folder = Folder::new("diagnose-kinds");
@@ -49,7 +37,7 @@ fn a_snapshot_is_read_packed_unpacked_and_from_standard_input() {
     let bytes = unpacked("ex_large_batch.pickle.gz");
     assert_eq!(verdict(&[&packed]), "exhaustion");
     assert_eq!(verdict(&[&folder.file("a.pickle", &bytes)]), "exhaustion");
-    let said = piped(&["diagnose", "-"], &bytes);
+    let said = fed(&["diagnose", "-"], &bytes);
     assert!(said.out.contains("Root cause: exhaustion"), "{said:?}");
 }
 
@@ -175,4 +163,14 @@ fn what_cannot_be_diagnosed_is_refused_with_the_file_and_a_remedy() {
         assert_eq!((said.status, &*said.out), (2, ""), "{arguments:?}: {said:?}");
         assert!(said.err.contains(word), "{arguments:?}: {said:?}");
     }
+}
+
+#[test]
+fn a_rust_programs_bare_error_is_answered_in_rust() {
+    let log = b"Error: Cuda(Cuda(DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")))\n";
+    let said = fed(&["diagnose", "-"], log);
+    assert_eq!(said.status, 1, "no numbers, no cause: {said:?}");
+    assert!(said.out.contains("record_history") && !said.out.contains("torch"), "{said:?}");
+    let said = fed(&["diagnose", "-"], b"torch.cuda.OutOfMemoryError: CUDA out of memory.\n");
+    assert!(said.out.contains("torch.cuda.memory._record_memory_history"), "{said:?}");
 }

@@ -1,21 +1,10 @@
 //! Standard input and output, and readers that go away.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use super::{Folder, Said, command, freeboard};
-
-fn fed(arguments: &[&str], input: &[u8]) -> Said {
-    let mut child = command(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    child.wait_with_output().unwrap().into()
-}
+use super::{Folder, Said, command, fed, freeboard};
 
 #[test]
 fn a_dash_reads_standard_input_plain_or_compressed() {

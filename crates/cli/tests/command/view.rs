@@ -52,6 +52,9 @@ fn a_page_is_written_beside_the_snapshot_or_where_it_is_said() {
     let said = freeboard(&["view", &file, "-o", "-"]);
     assert_eq!((said.status, said.out), (0, html));
     assert_eq!(fs::read_dir(folder.path(".")).unwrap().count(), 3, "nothing else is left behind");
+    let json = folder.path("run.json.gz");
+    assert_eq!(freeboard(&["convert", &file, "-o", &json]).status, 0);
+    assert_eq!(freeboard(&["view", &json]).out, format!("{}\n", folder.path("run.html")));
 }
 
 #[test]

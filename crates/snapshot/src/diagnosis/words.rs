@@ -50,7 +50,7 @@ const FREEBOARD: Words = Words {
     allocated_now: "stats().allocated_bytes",
     peak_allocated: "the peak of stats().allocated_bytes",
     peak_reserved: "the peak of stats().reserved_bytes",
-    record_history: "CachingAllocator::record_history, and dump on out of memory",
+    record_history: "with Freeboard's allocator: CachingAllocator::record_history, and dump_on_oom",
     catch_growth: "let watch::Stable check the first steps of every run",
     keep_whole: "keep stitching on: free pages are joined wherever they lie",
     setting: "PYTORCH_ALLOC_CONF=",

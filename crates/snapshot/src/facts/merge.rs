@@ -2,7 +2,7 @@
 
 use super::{Facts, Phase};
 use crate::diagnosis::Cause;
-use crate::message::{self, Kind, Message};
+use crate::message::{self, Kind, Message, Origin};
 
 impl Facts {
     /// These facts, with what only `others` tell.
@@ -60,6 +60,10 @@ impl Facts {
     pub fn of_message(message: &Message) -> Self {
         let mut facts = message.facts.clone();
         facts.refused_early |= message.kind == Kind::RefusedEarly;
+        facts.by_freeboard = matches!(
+            message.origin,
+            Origin::Freeboard | Origin::Cudarc | Origin::Candle | Origin::Burn
+        );
         facts.elsewhere = match message.kind {
             Kind::Host { .. } | Kind::SharedMemory => Some(Cause::HostMemory),
             Kind::NotMemory { .. } => Some(Cause::NotMemory),

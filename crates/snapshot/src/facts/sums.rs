@@ -11,7 +11,7 @@ const CONTEXT_MAX: Bytes = Bytes::gib(2);
 /// What may come and go beside the allocator without meaning anything.
 const SLACK: Bytes = Bytes::mib(256);
 /// `PyTorch`'s segments: of small blocks, of large ones up to 10 MiB, and pages above.
-const SMALL_SEGMENT: Bytes = Bytes::mib(2);
+pub(crate) const SMALL_SEGMENT: Bytes = Bytes::mib(2);
 const LARGE_SEGMENT: Bytes = Bytes::mib(20);
 const OWN_SEGMENT: Bytes = Bytes::mib(10);
 

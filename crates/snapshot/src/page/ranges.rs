@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use freeboard_units::StreamId;
 
 use super::clock::Moment;
+use crate::facts::SMALL_SEGMENT;
 use crate::{Action, Event, PoolId, Segment, StackId};
-
-/// Segments of fixed size up to this serve small requests.
-const SMALL_SEGMENT: u64 = 2 << 20;
 
 /// Addresses that were held at a stretch: a segment, or pages mapped by one call and unmapped by
 /// one. Moment 0 is before the history, `None` is not within it.
@@ -47,7 +45,7 @@ impl Ranges {
             death: None,
             stream: event.stream,
             pool,
-            small: event.size.get() <= SMALL_SEGMENT,
+            small: event.size <= SMALL_SEGMENT,
             expandable,
             stack: event.stack,
         };

@@ -3,13 +3,13 @@
 use freeboard_units::Bytes;
 
 use super::pytorch::{Counter, PoolCounters, PytorchStats};
+use crate::facts::SMALL_SEGMENT;
 use crate::history::{Action, Event};
 use crate::model::{BlockState, Segment};
 use crate::timeline::{Life, Timeline};
 
-/// Requests up to this, and the segments that serve them, are small.
+/// Requests up to this are small.
 const SMALL: Bytes = Bytes::mib(1);
-const SMALL_SEGMENT: Bytes = Bytes::mib(2);
 
 impl Counter {
     fn change(&mut self, amount: i64) {
