@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("device-host", &["units", "device", "device-sim"]),
     ("watch", &["units", "device", "allocator", "snapshot", "survey"]),
     ("buffer", &["units", "device", "allocator", "device-cuda"]),
+    ("grad-scaler", &["units", "device", "allocator", "buffer", "device-host"]),
     ("fake-cuda", &[]),
     ("fake-nvml", &[]),
     ("packing", &["units"]),
@@ -41,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 /// The crates that may hold unsafe code, every block with its argument; all others forbid it.
 const UNSAFE: &[&str] =
-    &["buffer", "device", "device-cuda", "device-host", "fake-cuda", "fake-nvml"];
+    &["buffer", "device", "device-cuda", "device-host", "fake-cuda", "fake-nvml", "grad-scaler"];
 /// The longest file, in lines.
 const LONGEST: usize = 400;
 

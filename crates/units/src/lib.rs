@@ -17,8 +17,10 @@
 
 mod address;
 mod bytes;
+mod dtype;
 mod id;
 
 pub use address::{Address, AddressRange};
 pub use bytes::{Bytes, ParseBytesError};
+pub use dtype::{Dtype, ParseDtypeError};
 pub use id::{DeviceId, EventId, StreamId};
