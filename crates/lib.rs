@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`allocator`] | a caching device allocator with `PyTorch`'s policies, exactly, and better ones |
 //! | [`buffer`] | typed buffers over it, and pinned host memory for transfers |
-//! | [`device`] | what a device must do: three small traits |
+//! | [`device`] | what a device must do: four small traits |
 //! | [`device_cuda`] | a device made of a GPU; its driver is found at run time |
 //! | [`device_host`] | a device made of this machine's memory, with streams that run |
 //! | [`device_sim`] | a device made of arithmetic, for tests and for replays without a GPU |

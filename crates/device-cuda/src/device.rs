@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::abi::{Access, AllocationProperties, MINIMUM, attribute};
 use crate::books::Books;
+use crate::compute::Modules;
 use crate::context::Context;
 use crate::driver::Driver;
 use crate::order::Events;
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) books: Mutex<Books>,
     pub(crate) streams: RwLock<Streams>,
     pub(crate) events: RwLock<Events>,
+    pub(crate) modules: RwLock<Modules>,
     pub(crate) cudarc: OnceLock<Arc<CudaContext>>,
     /// Last, so that it is released after everything else is gone.
     pub(crate) context: Context,
@@ -114,6 +116,7 @@ impl CudaDevice {
             books: Mutex::new(Books::new(granularity)),
             streams: RwLock::default(),
             events: RwLock::default(),
+            modules: RwLock::default(),
             cudarc: OnceLock::new(),
             context: Context::retain(driver, device)?,
         };
@@ -139,6 +142,7 @@ impl Drop for Inner {
         if let Err(error) = &entered {
             tracing::warn!(%error, "a CUDA device goes without its context");
         }
+        self.unload_modules();
         self.destroy_events();
         self.destroy_streams();
     }

@@ -105,6 +105,10 @@ table! {
         upload: "cuMemcpyHtoDAsync_v2" fn(u64, *const u8, usize, usize);
         download: "cuMemcpyDtoHAsync_v2" fn(*mut u8, u64, usize, usize);
         copy: "cuMemcpyDtoDAsync_v2" fn(u64, u64, usize, usize);
+        module_load: "cuModuleLoadData" fn(*mut usize, *const u8);
+        module_unload: "cuModuleUnload" fn(usize);
+        module_function: "cuModuleGetFunction" fn(*mut usize, usize, *const c_char);
+        launch: "cuLaunchKernel" fn(usize, u32, u32, u32, u32, u32, u32, u32, usize, *const *const u8, *const *const u8);
         fill_u8: "cuMemsetD8Async" fn(u64, u8, usize, usize);
         fill_u16: "cuMemsetD16Async" fn(u64, u16, usize, usize);
         fill_u32: "cuMemsetD32Async" fn(u64, u32, usize, usize);

@@ -3,8 +3,8 @@
 //! The driver library is found at run time ([`Driver`]); a machine without one gets an answer that
 //! says what to install ([`Unavailable`]), never a panic. Building needs no CUDA toolkit.
 //!
-//! Start reading at `device.rs` (how a device comes to be); then `memory.rs`, `order.rs` and
-//! `transfer.rs`, one per trait. `books.rs` holds what the device remembers of its memory.
+//! Start reading at `device.rs` (how a device comes to be); then `memory.rs`, `order.rs`,
+//! `transfer.rs` and `compute.rs`, one per trait. `books.rs` holds what the device remembers of its memory.
 //!
 //! # Why the unsafe code is sound
 //!
@@ -28,6 +28,7 @@
 mod abi;
 mod books;
 mod code;
+mod compute;
 mod context;
 mod device;
 mod driver;

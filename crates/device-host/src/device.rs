@@ -30,13 +30,31 @@ pub struct HostConfig {
     pub granularity: Bytes,
     /// Which device this is; number 0.
     pub id: DeviceId,
+    /// Who does the work of streams; a thread for each.
+    pub streams: Streams,
+}
+
+/// Who does the work that is put on streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Streams {
+    /// A thread for each stream: work goes on while the program does, as on a GPU.
+    #[default]
+    Threads,
+    /// Whoever puts it there, before the call returns: no thread is started or woken. What work
+    /// puts on its own stream is done within it.
+    Caller,
 }
 
 impl HostConfig {
     /// A device of this capacity; everything else as the fields' documentation says.
     #[must_use]
     pub const fn new(capacity: Bytes) -> Self {
-        Self { capacity, granularity: Bytes::mib(2), id: DeviceId::new(0) }
+        Self {
+            capacity,
+            granularity: Bytes::mib(2),
+            id: DeviceId::new(0),
+            streams: Streams::Threads,
+        }
     }
 }
 
@@ -55,6 +73,7 @@ pub(crate) struct Inner {
     /// Of all streams that were made, destroyed ones too as long as they have work.
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) streams_made: AtomicU64,
+    pub(crate) kind: Streams,
 }
 
 impl HostDevice {
@@ -72,7 +91,7 @@ impl HostDevice {
     /// When the granularity is none, or the operating system gives no addresses, no memory file or
     /// no thread.
     pub fn with_config(config: HostConfig) -> Result<Self> {
-        let HostConfig { capacity, granularity, id } = config;
+        let HostConfig { capacity, granularity, id, streams: kind } = config;
         if granularity.is_zero() || !granularity.is_aligned(Bytes::kib(4)) {
             let reason = format!("the granularity, {granularity}, is no multiple of 4 KiB");
             return Err(DeviceError::InvalidCall { call: "HostDevice::with_config", reason });
@@ -95,6 +114,7 @@ impl HostDevice {
             streams: RwLock::default(),
             threads: Mutex::default(),
             streams_made: AtomicU64::new(0),
+            kind,
         }));
         device.0.start(StreamId::DEFAULT)?;
         Ok(device)
@@ -137,6 +157,10 @@ impl HostDevice {
 impl Inner {
     /// A stream under this name.
     pub(crate) fn start(&self, id: StreamId) -> Result<()> {
+        if self.kind == Streams::Caller {
+            self.streams.write().insert(id, Arc::default());
+            return Ok(());
+        }
         let (stream, thread) =
             Stream::start(id, Arc::clone(&self.ground)).map_err(|error| DeviceError::Driver {
                 call: "cuStreamCreate",
@@ -175,7 +199,11 @@ impl Inner {
 
     pub(crate) fn put(&self, call: &'static str, stream: StreamId, work: Work) -> Result<()> {
         self.ground.failure.check()?;
-        self.stream(call, stream)?.put(work);
+        let stream = self.stream(call, stream)?;
+        match self.kind {
+            Streams::Threads => stream.put(work),
+            Streams::Caller => stream.run(|| work.run(&self.ground)),
+        }
         Ok(())
     }
 

@@ -7,7 +7,8 @@
 //!   once if one wants that. Touching an address without a page faults. Memory that is released
 //!   goes back to the operating system, and a capacity says how much there is.
 //! - **Streams.** A thread each. Work is done in the order it was put on a stream, at the same time
-//!   as that of other streams. Memory that is used again too early holds the wrong bytes.
+//!   as that of other streams. Memory that is used again too early holds the wrong bytes. Or, if
+//!   one wants that, whoever puts work on a stream does it at once ([`Streams::Caller`]).
 //! - **Errors.** Copies and fills look before they touch. Work on memory that is not mapped fails
 //!   as an illegal address does on a GPU: the device is lost, and every later call says so.
 //! - **Books.** What the contract forbids is refused by the books of a simulated device, which this
@@ -34,6 +35,7 @@
 //! ```
 #![allow(unsafe_code, reason = "maps memory and copies bytes; each block says why it may")]
 
+mod compute;
 mod device;
 mod failure;
 mod memory;
@@ -45,4 +47,4 @@ mod stream;
 mod transfer;
 mod work;
 
-pub use device::{HostConfig, HostDevice};
+pub use device::{HostConfig, HostDevice, Streams};

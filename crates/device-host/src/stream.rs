@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use freeboard_units::StreamId;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, ReentrantMutex};
 
 use crate::work::{Ground, Work};
 
@@ -17,6 +17,8 @@ pub(crate) struct Stream {
     came: Condvar,
     /// Work was done.
     went: Condvar,
+    /// Held by a caller that does the work itself.
+    turn: ReentrantMutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,15 @@ impl Stream {
         queue.waiting.push_back(work);
         queue.given += 1;
         self.came.notify_one();
+    }
+
+    /// Does work now, in the caller's thread, after what other callers are at.
+    pub(crate) fn run(&self, work: impl FnOnce()) {
+        let _turn = self.turn.lock();
+        self.queue.lock().given += 1;
+        work();
+        self.queue.lock().done += 1;
+        self.went.notify_all();
     }
 
     /// The ticket of the work put on it last.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use freeboard_device::{Memory, Pattern};
+use freeboard_device::{Kernel, Memory, Pattern};
 use freeboard_device_sim::SimDevice;
 use freeboard_units::{Address, AddressRange, Bytes};
 use parking_lot::RwLock;
@@ -65,6 +65,10 @@ pub(crate) enum Work {
         stream: Arc<Stream>,
         ticket: u64,
     },
+    Kernel {
+        kernel: &'static Kernel,
+        parameter: Box<[u64]>,
+    },
     Run(Box<dyn FnOnce() + Send>),
 }
 
@@ -73,13 +77,8 @@ impl Work {
     pub(crate) fn run(self, ground: &Ground) {
         match self {
             Self::Wait { stream, ticket } => stream.wait(ticket),
-            Self::Run(work) => {
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-                    let words = panic.downcast_ref::<&str>().map(ToString::to_string);
-                    let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
-                    ground.failure.panicked(words.as_deref().unwrap_or("without words"));
-                }
-            }
+            Self::Run(work) => ground.run(work),
+            Self::Kernel { kernel, parameter } => ground.kernel(kernel, &parameter),
             Self::Upload { to, from } => ground.touch("cuMemcpyHtoDAsync", &[to], || {
                 copy(from.0, bytes_at(to.start()), to.size());
             }),
@@ -100,6 +99,23 @@ impl Work {
 }
 
 impl Ground {
+    /// Runs foreign code; a panic in it ends the device.
+    fn run(&self, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            let words = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+            self.failure.panicked(words.as_deref().unwrap_or("without words"));
+        }
+    }
+
+    pub(crate) fn kernel(&self, kernel: &Kernel, parameter: &[u64]) {
+        self.run(|| {
+            // SAFETY: whoever put the kernel on the stream promised that the parameter is one of
+            // this kernel's, and what it names.
+            unsafe { (kernel.host)(parameter) }
+        });
+    }
+
     /// Does what touches these ranges, if they are there; they stay there meanwhile.
     fn touch(&self, call: &'static str, ranges: &[AddressRange], act: impl FnOnce()) {
         let _pages = self.pages.read();
@@ -149,6 +165,7 @@ impl fmt::Debug for Work {
             Self::Copy { .. } => "Copy",
             Self::Fill { .. } => "Fill",
             Self::Wait { .. } => "Wait",
+            Self::Kernel { .. } => "Kernel",
             Self::Run(_) => "Run",
         })
     }

@@ -1,9 +1,10 @@
-//! What a device must do: three small traits and one error.
+//! What a device must do: four small traits and one error.
 //!
 //! Everything that differs between a simulated device, this machine's memory and a GPU lies behind
-//! [`Memory`] (who owns which bytes, at which address), [`Order`] (streams and events) and
-//! [`Transfer`] (what the bytes are). The allocator is generic over the first two and never names a
-//! device; buffers that users hold need the third.
+//! [`Memory`] (who owns which bytes, at which address), [`Order`] (streams and events),
+//! [`Transfer`] (what the bytes are) and [`Compute`] (kernels). The allocator is generic over the
+//! first two and never names a device; buffers that users hold need the third, and what computes on
+//! them the fourth.
 //!
 //! The contract, once for all methods:
 //!
@@ -17,11 +18,13 @@
 //! - **Sizes** given to the virtual-memory calls are multiples of [`Memory::granularity`].
 #![deny(unsafe_code)]
 
+mod compute;
 mod error;
 mod memory;
 mod order;
 mod transfer;
 
+pub use compute::{Compute, Grid, Kernel, Module};
 pub use error::{DeviceError, Result};
 pub use memory::{Handle, Memory, MemoryInfo};
 pub use order::Order;
