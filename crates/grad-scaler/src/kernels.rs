@@ -4,4 +4,5 @@
 //! A kernel gets one structure. A list of tensors lies in it, so that nothing has to be uploaded
 //! before a launch; what does not fit goes into the next launch.
 
-mod list;
+pub(crate) mod list;
+pub(crate) mod multiply;

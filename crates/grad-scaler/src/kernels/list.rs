@@ -69,12 +69,14 @@ pub(crate) struct Found {
 }
 
 /// What was wrong with a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub(crate) enum Bad {
+pub enum Bad {
+    /// It was an infinity.
     Infinite = 0,
+    /// It was NaN.
     NotANumber = 1,
-    /// It was finite, and the product was not ([`CHECK_AFTER`]).
+    /// It was finite, and the product was not.
     Overflow = 2,
 }
 
