@@ -2,14 +2,15 @@
 //! casting rules of autocast, and the tools around a narrow range of numbers.
 #![allow(unsafe_code, reason = "kernels work on bare addresses; each block says why it may")]
 
-pub mod config;
+mod config;
 mod error;
 mod history;
+pub mod host;
 mod kernels;
 mod on_host;
 mod optimizer;
 mod outcome;
-pub mod rule;
+mod rule;
 mod saved;
 mod scaler;
 mod site;
@@ -21,7 +22,7 @@ pub use error::ScalerError;
 pub use history::{ScaleChange, ScalerStats};
 pub use optimizer::{FusedOptimizer, Optimizer, OptimizerId, Predicate};
 pub use outcome::{Bad, FirstBad, Outcome, Skip};
-pub use rule::Change;
+pub use rule::{Change, Numbers, Rule};
 pub use saved::{Own, SavedScaler, StateError};
 pub use scaler::GradScaler;
 pub use step::StepError;

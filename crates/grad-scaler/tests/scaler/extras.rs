@@ -5,11 +5,11 @@ use std::convert::Infallible;
 
 use freeboard_device::Compute;
 use freeboard_device_cuda::CudaDevice;
-use freeboard_grad_scaler::rule::{Numbers, Rule};
 use freeboard_grad_scaler::{
     Bad, Change, FusedOptimizer, GradScaler, Hysteresis, Optimizer, Outcome, Predicate, Refill,
     ScalerConfig, ScalerError, StepError, Tensors,
 };
+use freeboard_grad_scaler::{Numbers, Rule};
 use proptest::prelude::*;
 
 use crate::bench::{Allocator, Counter, fake, host, iterate, scaler};
