@@ -119,8 +119,8 @@ impl ScalerConfig {
     /// The defaults of the `fp16` section of `DeepSpeed`'s configuration, as of 0.19: from 2^16,
     /// every 1,000 steps, not below 1, a hysteresis of 2.
     ///
-    /// After a skipped step `DeepSpeed` itself waits for one more clean step than its window,
-    /// and its scale, a Python float, grows beyond the largest `f32`.
+    /// At the start and after a skipped step `DeepSpeed` itself waits for one more clean step than
+    /// its window, and its scale, a Python float, grows beyond the largest `f32`.
     #[must_use]
     pub const fn deepspeed() -> Self {
         Self {
