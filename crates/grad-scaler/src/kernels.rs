@@ -4,7 +4,10 @@
 //! A kernel gets one structure. A list of tensors lies in it, so that nothing has to be uploaded
 //! before a launch; what does not fit goes into the next launch.
 
+use std::ptr;
+
 use freeboard_device::{Kernel, Module};
+use freeboard_units::Address;
 
 pub(crate) mod list;
 pub(crate) mod multiply;
@@ -21,3 +24,9 @@ pub(crate) static MULTIPLY_LIST: Kernel =
 /// Its parameter is a [`list::UpdateScale`].
 pub(crate) static UPDATE_SCALE: Kernel =
     Kernel { name: "freeboard_update_scale", module: &SCALER, host: update::update };
+
+/// Where an address of a device that is this process's memory points to.
+#[expect(clippy::cast_possible_truncation, reason = "an address of this process is a usize")]
+pub(crate) fn pointer<T>(address: Address) -> *mut T {
+    ptr::with_exposed_provenance_mut(address.get() as usize)
+}

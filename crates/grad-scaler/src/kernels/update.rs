@@ -1,10 +1,9 @@
 //! `freeboard_update_scale` on the host.
 
-use std::ptr;
-
 use freeboard_units::Address;
 
 use crate::kernels::list::{Found, SET_SCALE, State, UpdateScale};
+use crate::kernels::pointer;
 use crate::rule::Numbers;
 
 /// Applies the rule to what was found, and forgets it.
@@ -14,7 +13,8 @@ use crate::rule::Numbers;
 /// them meanwhile.
 pub(crate) unsafe fn update(parameter: &[u64]) {
     let update: &UpdateScale = &bytemuck::cast_slice(parameter)[0];
-    let (state, first) = (pointer::<State>(update.state), pointer::<Found>(update.founds));
+    let (state, first) = (Address::new(update.state), Address::new(update.founds));
+    let (state, first) = (pointer::<State>(state), pointer::<Found>(first));
     let mut found = update.elsewhere != 0;
     for number in 0..update.count as usize {
         let record = first.wrapping_add(number);
@@ -32,10 +32,4 @@ pub(crate) unsafe fn update(parameter: &[u64]) {
     }
     // SAFETY: the caller's word.
     unsafe { state.write(now) };
-}
-
-/// Where an address of a host device points to.
-#[expect(clippy::cast_possible_truncation, reason = "an address of this process is a usize")]
-fn pointer<T>(address: u64) -> *mut T {
-    ptr::with_exposed_provenance_mut(Address::new(address).get() as usize)
 }
