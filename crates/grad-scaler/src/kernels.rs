@@ -6,3 +6,4 @@
 
 pub(crate) mod list;
 pub(crate) mod multiply;
+mod update;
