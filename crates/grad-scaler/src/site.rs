@@ -15,8 +15,9 @@ use crate::kernels::list::{
 use crate::kernels::{MULTIPLY_LIST, SCALER, UPDATE_SCALE, pointer};
 use crate::tensor::{Home, Tensor};
 
-/// The longest piece of a tensor that an entry covers: whole chunks, counted in 32 bits.
-const LONGEST: u64 = (u32::MAX / CHUNK) as u64 * CHUNK as u64;
+/// The longest piece of a tensor that an entry covers: whole chunks, counted in 32 bits, and a power
+/// of two, so that nothing is divided.
+const LONGEST: u64 = 1 << 31;
 /// More entries than this have no numbers in [`Found::first`].
 const MOST: usize = 1 << 24;
 
