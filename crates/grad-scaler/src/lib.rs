@@ -3,3 +3,5 @@
 #![allow(unsafe_code, reason = "kernels work on bare addresses; each block says why it may")]
 
 mod kernels;
+
+pub mod autocast;
