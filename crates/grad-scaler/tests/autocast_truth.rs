@@ -162,7 +162,7 @@ fn functions_run_in_the_type_of_what_they_give() {
             rows += 1;
         }
     }
-    assert_eq!(rows, 1024);
+    assert_eq!(rows, 1144);
 }
 
 #[test]

@@ -36,7 +36,8 @@ impl Casts {
         self.output
     }
 
-    /// What `rule` does to inputs of these types in a scope with this lower type.
+    /// What `rule` does to inputs, where those that decide have these types, in a scope with this
+    /// lower type.
     pub(super) fn decide(
         op: &str,
         rule: Rule,

@@ -69,6 +69,12 @@ impl<'a> Name<'a> {
         is_overload && self.bytes().eq(op.bytes())
     }
 
+    /// How many inputs decide on the widest type: PyTorch casts, but does not look at, the bias of
+    /// `bilinear`, which is optional.
+    pub(super) fn deciding(self) -> usize {
+        if self.compare("bilinear").is_eq() { 3 } else { usize::MAX }
+    }
+
     pub(super) fn rule(self, backend: Backend) -> Option<Rule> {
         let rows = rows(backend);
         if let Ok(place) = rows.binary_search_by(|row| self.compare(row.0)) {

@@ -38,7 +38,8 @@ pub enum Rule {
     /// cast (PyTorch: `fp32_append_dtype`).
     F32Appended,
     /// Inputs are cast to `F32` if one of them is, otherwise to the scope's lower type (PyTorch:
-    /// `promote`). Refused where one has another type, an `F64` aside, before an `F32` was seen.
+    /// `promote`). Refused where one has another type, an `F64` aside, before an `F32` was seen. The
+    /// optional bias of `bilinear` is cast and does not decide.
     Widest,
     /// Refused (PyTorch: `binary_cross_entropy` on CUDA).
     Banned,

@@ -93,7 +93,7 @@ impl Policy {
         let mut own = setting.overrides.iter().flat_map(|list| list.iter());
         let own = own.find(|(given, _)| Name::parse(given).covers(name)).map(|&(_, rule)| rule);
         let rule = own.or_else(|| name.rule(backend)).unwrap_or(Rule::Passthrough);
-        Casts::decide(op, rule, lower, dtypes)
+        Casts::decide(op, rule, lower, &dtypes[..dtypes.len().min(name.deciding())])
     }
 
     fn setting(&self, backend: Backend) -> &Setting {
