@@ -20,7 +20,7 @@
 //! # Ok::<_, freeboard_grad_scaler::autocast::AutocastError>(())
 //! ```
 //!
-//! The lists ([`ops`]) are those of `aten/src/ATen/autocast_mode.cpp`, read out of PyTorch 2.15 as
+//! The lists ([`ops()`]) are those of `aten/src/ATen/autocast_mode.cpp`, read out of PyTorch 2.15 as
 //! it runs, and so is what each rule does ([`Rule`]). Only floating-point tensors on the op's own
 //! backend take part; leave others (a zero-dimensional CPU tensor among CUDA's) out of what is
 //! asked. In-place ops (`addmm_`) and those that write to an `out` tensor are on no list, as in

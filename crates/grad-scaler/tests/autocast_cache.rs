@@ -43,13 +43,13 @@ static ALLOCATOR: Counting = Counting;
 
 /// Casts a weight and tells whether that ran.
 fn is_made(id: u64, dtype: Dtype, version: u64) -> bool {
-    let mut made = false;
+    let mut has_run = false;
     let make = || {
-        made = true;
+        has_run = true;
         Ok::<_, Infallible>(Rc::new(version))
     };
     assert_eq!(*cached_cast(WeightKey { id, dtype }, version, make).unwrap(), version);
-    made
+    has_run
 }
 
 #[test]

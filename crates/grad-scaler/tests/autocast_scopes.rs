@@ -105,14 +105,14 @@ fn names_need_not_be_names() {
 fn a_thread_has_its_own_scopes_and_takes_a_policy_along() {
     let _scope = Scope::new(F16).unwrap().with("exp", Rule::Lower).enter();
     let policy = Policy::current();
-    let (alone, along) = thread::spawn(move || {
+    let (own, carried) = thread::spawn(move || {
         let exp = || dtype_for("exp", &[F32]).unwrap();
-        let along = policy.run(|| (matmul(), exp()));
-        (matmul(), along)
+        let carried = policy.run(|| (matmul(), exp()));
+        (matmul(), carried)
     })
     .join()
     .unwrap();
-    assert_eq!((alone, along), (F32, (F16, F16)));
+    assert_eq!((own, carried), (F32, (F16, F16)));
     Policy::default().run(|| assert_eq!(matmul(), F32));
     assert_eq!(matmul(), F16);
 }
