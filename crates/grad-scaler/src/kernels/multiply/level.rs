@@ -1,5 +1,8 @@
 //! [`fastest`]: the same sweep, compiled for what different processors can do.
-#![expect(clippy::inline_always, reason = "a loop must be compiled for the level it is called from")]
+#![expect(
+    clippy::inline_always,
+    reason = "a loop must be compiled for the level it is called from"
+)]
 
 use std::slice;
 

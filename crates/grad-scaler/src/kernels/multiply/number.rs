@@ -1,6 +1,9 @@
 //! What is done to numbers side by side. Every loop here is plain, and the compiler makes vector
 //! instructions of it, once for each level of `level.rs`.
-#![expect(clippy::inline_always, reason = "a loop must be compiled for the level it is called from")]
+#![expect(
+    clippy::inline_always,
+    reason = "a loop must be compiled for the level it is called from"
+)]
 
 use half::{bf16, f16};
 

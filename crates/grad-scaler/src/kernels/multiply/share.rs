@@ -97,12 +97,7 @@ fn after(list: &impl List, from: Place, mut bytes: usize) -> Place {
 }
 
 /// Does the task to what lies between two places.
-fn stretch(
-    list: &impl List,
-    places: Range<Place>,
-    mut task: Task,
-    run: Run,
-) -> Option<Finding> {
+fn stretch(list: &impl List, places: Range<Place>, mut task: Task, run: Run) -> Option<Finding> {
     let Range { start, end } = places;
     let mut first = None;
     let last = if end.element == 0 { end.piece } else { end.piece + 1 };
