@@ -205,6 +205,7 @@ fn fill(world: &World, list: &MultiplyList, memory: &mut [u8], random: &mut Rand
 fn reference(world: &World, list: &MultiplyList, memory: &mut [u8]) -> Option<u64> {
     let factor: f32 = pod_read_unaligned(&memory[FACTOR..FACTOR + 4]);
     let has = |flag| list.flags & flag != 0;
+    let multiplies = multiplies(list, memory);
     let mut first = None;
     for (index, entry) in list.entries[..list.count as usize].iter().enumerate() {
         let (kind, start) = entry.place(world);
@@ -212,7 +213,7 @@ fn reference(world: &World, list: &MultiplyList, memory: &mut [u8]) -> Option<u6
             memory[start..start + entry.len as usize * SIZES[kind]].chunks_exact_mut(SIZES[kind]);
         for (element, bits) in numbers.enumerate() {
             let before = number(kind, bits);
-            if has(MULTIPLY) && factor.to_bits() != 1_f32.to_bits() {
+            if multiplies {
                 bits.copy_from_slice(&multiplied(kind, bits, factor));
             }
             let bad = match before {
@@ -228,12 +229,17 @@ fn reference(world: &World, list: &MultiplyList, memory: &mut [u8]) -> Option<u6
     first.filter(|_| has(CHECK))
 }
 
+/// Whether the list's numbers are multiplied; 1 changes nothing.
+fn multiplies(list: &MultiplyList, memory: &[u8]) -> bool {
+    list.flags & MULTIPLY != 0 && memory[FACTOR..FACTOR + 4] != 1_f32.to_le_bytes()
+}
+
 /// Every bit is the same; a NaN that was made is one, whichever it is.
 fn compare(world: &World, list: &MultiplyList, found: &mut [u8], wanted: &[u8]) {
     for entry in &list.entries[..list.count as usize] {
         let (kind, start) = entry.place(world);
         let end = start + entry.len as usize * SIZES[kind];
-        if found[start..end] == wanted[start..end] {
+        if !multiplies(list, wanted) || found[start..end] == wanted[start..end] {
             continue;
         }
         for at in (start..end).step_by(SIZES[kind]) {
