@@ -13,15 +13,8 @@ use super::list::{
     APPLY_RULE, Bad, CHECK, CHECK_AFTER, CHUNK, ENTRIES, Entry, Found, MULTIPLY, MultiplyList,
     SET_SCALE, State, THREADS, UpdateScale,
 };
-use super::{SCALER, multiply};
+use super::{MULTIPLY_LIST, UPDATE_SCALE};
 use crate::rule::{Change, Numbers, Rule};
-
-static MULTIPLIES: Kernel =
-    Kernel { name: "freeboard_multiply", module: &SCALER, host: multiply::multiply };
-static UPDATES: Kernel = Kernel { name: "freeboard_update_scale", module: &SCALER, host: nothing };
-
-/// The update is tried as a GPU's only.
-unsafe fn nothing(_: &[u64]) {}
 
 /// Numbers that look random and are the same every time.
 struct Random(u64);
@@ -278,12 +271,12 @@ fn random_lists_are_multiplied_and_checked_as_by_scalar_code() {
 
         world.write(0, &before);
         // A grid may be too large.
-        world.launch(&MULTIPLIES, blocks + case % 2, THREADS, &list);
+        world.launch(&MULTIPLY_LIST, blocks + case % 2, THREADS, &list);
         compare(&world, &list, &mut world.read(0, world.len()), &wanted);
 
         world.write(0, &before);
         // SAFETY: the fake GPU's memory is this process's, and the list lies in it.
-        unsafe { multiply::multiply(cast_slice(bytes_of(&list))) };
+        unsafe { (MULTIPLY_LIST.host)(cast_slice(bytes_of(&list))) };
         compare(&world, &list, &mut world.read(0, world.len()), &wanted);
     }
     assert!(findings.iter().all(|&count| count > 10), "not every kind was tried: {findings:?}");
@@ -375,7 +368,7 @@ fn updates_are_those_of_the_rule() {
         };
         world.write(0, bytes_of(&state));
         world.write(64, cast_slice(&founds));
-        world.launch(&UPDATES, 1 + case % 2, 1 + case % 3, &update);
+        world.launch(&UPDATE_SCALE, 1 + case % 2, 1 + case % 3, &update);
 
         let was_found = update.elsewhere == 1 || founds.iter().any(|found| found.found != 0);
         let wanted = updated(&update, &rule, was_found, state);

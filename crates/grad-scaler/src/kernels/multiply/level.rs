@@ -9,7 +9,7 @@ use std::slice;
 use half::{bf16, f16};
 
 use super::super::list::Bad;
-use super::number::{Number, sweep};
+use super::number::{LINE, Number, sweep};
 use super::{Kind, Piece, Task};
 
 /// How far ahead memory is called, in bytes.
@@ -25,7 +25,7 @@ pub(super) type Run = unsafe fn(Piece, Task) -> Option<(usize, Bad)>;
 
 /// What only some processors have an instruction for.
 pub(super) trait Level {
-    fn scale_f16(strip: &mut [f16], factor: f32);
+    fn scale_f16(lines: &mut [[f16; LINE]], factor: f32);
 }
 
 /// The best that this processor can run.
@@ -64,8 +64,8 @@ struct Portable;
 
 impl Level for Portable {
     #[inline(always)]
-    fn scale_f16(strip: &mut [f16], factor: f32) {
-        for number in strip {
+    fn scale_f16(lines: &mut [[f16; LINE]], factor: f32) {
+        for number in lines.as_flattened_mut() {
             *number = number.times(factor);
         }
     }
@@ -121,24 +121,16 @@ mod x86 {
     use bytemuck::cast;
     use half::f16;
 
-    use super::{Bad, Level, Piece, Task, run};
+    use super::{Bad, LINE, Level, Piece, Task, run};
 
     struct F16c;
 
     impl Level for F16c {
         #[inline(always)]
-        fn scale_f16(strip: &mut [f16], factor: f32) {
-            let (eights, rest) = strip.as_chunks_mut::<8>();
-            for eight in eights {
+        fn scale_f16(lines: &mut [[f16; LINE]], factor: f32) {
+            for eight in lines.as_flattened_mut().as_chunks_mut().0 {
                 // SAFETY: only `avx512` and `avx2` use this level, and they want it.
                 unsafe { scale_eight(eight, factor) }
-            }
-            if !rest.is_empty() {
-                let mut eight = [f16::ZERO; 8];
-                eight[..rest.len()].copy_from_slice(rest);
-                // SAFETY: the same.
-                unsafe { scale_eight(&mut eight, factor) }
-                rest.copy_from_slice(&eight[..rest.len()]);
             }
         }
     }

@@ -11,32 +11,35 @@ use super::super::list::Bad;
 use super::Task;
 use super::level::{self, Level};
 
-/// The numbers that are first checked, then multiplied, while they are in the nearest cache.
-const STRIP: usize = 128;
-/// As many for the rest of a piece, which are still whole vectors.
-const LINE: usize = 16;
+/// Numbers that fill the widest vectors. All loops are over whole lines.
+pub(super) const LINE: usize = 16;
+/// The lines that are first checked, then multiplied, while they are in the nearest cache.
+const STRIP: usize = 4;
 
 /// A type of numbers.
 pub(super) trait Number: Copy {
+    const ZERO: Self;
+
     fn not_finite(self) -> bool;
     fn not_a_number(self) -> bool;
     fn times(self, factor: f32) -> Self;
 
     /// Whether all are finite, without a branch for each.
-    fn all_finite(strip: &[Self]) -> bool;
+    fn all_finite(lines: &[[Self; LINE]]) -> bool;
 
     #[inline(always)]
-    fn scale<L: Level>(strip: &mut [Self], factor: f32) {
-        for number in strip {
+    fn scale<L: Level>(lines: &mut [[Self; LINE]], factor: f32) {
+        for number in lines.as_flattened_mut() {
             *number = number.times(factor);
         }
     }
 }
 
-/// One added to an exponent of all ones, which infinities and NaN have, carries into the sign.
+/// Infinities and NaN are what has the largest exponent, the one of infinity, without the sign.
 macro_rules! number {
-    ($number:ty, $bits:ty, $one:literal, $times:expr $(, $scale:item)?) => {
+    ($number:ty, $bits:ty, $times:expr $(, $scale:item)?) => {
         impl Number for $number {
+            const ZERO: Self = <$number>::from_bits(0);
             #[inline(always)]
             fn not_finite(self) -> bool {
                 !self.is_finite()
@@ -50,12 +53,14 @@ macro_rules! number {
                 $times(self, factor)
             }
             #[inline(always)]
-            fn all_finite(strip: &[Self]) -> bool {
-                let mut carried: $bits = 0;
-                for number in strip {
-                    carried |= (number.to_bits() & (<$bits>::MAX >> 1)) + $one;
+            fn all_finite(lines: &[[Self; LINE]]) -> bool {
+                let mut most: [$bits; LINE] = [0; LINE];
+                for line in lines {
+                    for (most, number) in most.iter_mut().zip(line) {
+                        *most = (*most).max(number.to_bits() & (<$bits>::MAX >> 1));
+                    }
                 }
-                carried <= <$bits>::MAX >> 1
+                most.into_iter().fold(0, <$bits>::max) < <$number>::INFINITY.to_bits()
             }
             $(#[inline(always)]
             $scale)?
@@ -63,16 +68,15 @@ macro_rules! number {
     };
 }
 
-number!(f32, u32, 0x0080_0000, |number: f32, factor: f32| number * factor);
-number!(f64, u64, 0x0010_0000_0000_0000, |number: f64, factor: f32| number * f64::from(factor));
-number!(bf16, u16, 0x0080, |number, factor| narrow_bf16(widen_bf16(number) * factor));
+number!(f32, u32, |number: f32, factor: f32| number * factor);
+number!(f64, u64, |number: f64, factor: f32| number * f64::from(factor));
+number!(bf16, u16, |number, factor| narrow_bf16(widen_bf16(number) * factor));
 number!(
     f16,
     u16,
-    0x0400,
     |number, factor| narrow_f16(widen_f16(number) * factor),
-    fn scale<L: Level>(strip: &mut [Self], factor: f32) {
-        L::scale_f16(strip, factor);
+    fn scale<L: Level>(lines: &mut [[Self; LINE]], factor: f32) {
+        L::scale_f16(lines, factor);
     }
 );
 
@@ -124,17 +128,20 @@ fn low_half<N>(bits: u32, make: impl FnOnce(u16) -> N) -> N {
 #[inline(always)]
 pub(super) fn sweep<N: Number, L: Level>(numbers: &mut [N], task: Task) -> Option<(usize, Bad)> {
     let mut state = Sweep { task, at: 0, found: None };
-    let (strips, rest) = numbers.as_chunks_mut::<STRIP>();
+    let (lines, rest) = numbers.as_chunks_mut::<LINE>();
+    let (strips, lines) = lines.as_chunks_mut::<STRIP>();
     for strip in strips {
         level::call_ahead(strip);
-        state.strip::<N, L>(strip);
+        state.strip::<N, L>(strip, STRIP * LINE);
     }
-    let (lines, rest) = rest.as_chunks_mut::<LINE>();
-    for line in lines {
-        state.strip::<N, L>(line);
+    for line in lines.as_chunks_mut::<1>().0 {
+        state.strip::<N, L>(line, LINE);
     }
     if !rest.is_empty() {
-        state.strip::<N, L>(rest);
+        let mut line = [[N::ZERO; LINE]];
+        line[0][..rest.len()].copy_from_slice(rest);
+        state.strip::<N, L>(&mut line, rest.len());
+        rest.copy_from_slice(&line[0][..rest.len()]);
     }
     state.found
 }
@@ -148,10 +155,11 @@ struct Sweep {
 }
 
 impl Sweep {
+    /// Does the task to these lines, of which so many numbers are the piece's own.
     #[inline(always)]
-    fn strip<N: Number, L: Level>(&mut self, strip: &mut [N]) {
-        if self.task.check && !N::all_finite(strip) {
-            self.look(strip, |number, task| match () {
+    fn strip<N: Number, L: Level>(&mut self, lines: &mut [[N; LINE]], own: usize) {
+        if self.task.check && !N::all_finite(lines) {
+            self.look(&lines.as_flattened()[..own], |number, task| match () {
                 () if number.not_a_number() => Some(Bad::NotANumber),
                 () if number.not_finite() => Some(Bad::Infinite),
                 () if task.check_after && number.times(task.factor).not_finite() => {
@@ -161,20 +169,22 @@ impl Sweep {
             });
         }
         if self.task.multiply {
-            N::scale::<L>(strip, self.task.factor);
+            N::scale::<L>(lines, self.task.factor);
         }
         // Now these are the products of finite numbers: whatever was found ended all checks.
-        if self.task.check_after && !N::all_finite(strip) {
-            self.look(strip, |number, _| number.not_finite().then_some(Bad::Overflow));
+        if self.task.check_after && !N::all_finite(lines) {
+            let overflow = |number: N, _: &Task| number.not_finite().then_some(Bad::Overflow);
+            self.look(&lines.as_flattened()[..own], overflow);
         }
-        self.at += strip.len();
+        self.at += own;
     }
 
-    /// Finds what is known to be there, and ends all checks: nothing later comes first.
+    /// Finds the first, and ends all checks: nothing later comes before it. There is none if only
+    /// what fills the last line is not finite.
     #[cold]
     #[inline(never)]
-    fn look<N: Number>(&mut self, strip: &[N], bad: impl Fn(N, &Task) -> Option<Bad>) {
-        let mut numbers = strip.iter().enumerate();
+    fn look<N: Number>(&mut self, numbers: &[N], bad: impl Fn(N, &Task) -> Option<Bad>) {
+        let mut numbers = numbers.iter().enumerate();
         self.found = numbers
             .find_map(|(at, &number)| bad(number, &self.task).map(|bad| (self.at + at, bad)));
         self.task = self.task.unchecked();

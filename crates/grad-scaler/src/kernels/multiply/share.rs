@@ -40,9 +40,16 @@ pub(super) fn threads(list: &impl List) -> Option<usize> {
 }
 
 /// Does the task to every piece here and now.
-pub(super) fn alone(list: &impl List, task: Task, run: Run) -> Option<Finding> {
-    let all = Place { piece: 0, element: 0 }..Place { piece: list.count(), element: 0 };
-    stretch(list, all, task, run)
+pub(super) fn alone(list: &impl List, mut task: Task, run: Run) -> Option<Finding> {
+    let mut first = None;
+    for number in 0..list.count() {
+        // SAFETY: it is a piece of a list; the level is one that this processor can run.
+        if let Some((element, bad)) = unsafe { run(list.piece(number), task) } {
+            first = Some(Finding { piece: number, element, bad });
+            task = task.unchecked();
+        }
+    }
+    first
 }
 
 /// Does the task to every piece with so many threads.
