@@ -9,6 +9,10 @@ use std::ptr;
 use freeboard_device::{Kernel, Module};
 use freeboard_units::Address;
 
+use crate::rule::Rule;
+
+#[cfg(test)]
+mod cuda_tests;
 pub(crate) mod list;
 pub(crate) mod multiply;
 mod update;
@@ -16,6 +20,11 @@ mod update;
 /// The scaler's own kernels.
 pub(crate) static SCALER: Module =
     Module { name: "scaler.ptx", ptx: include_str!("kernels/scaler.ptx") };
+
+// As the assertions in `common.cuh` and `scaler.cu`.
+const _: () = assert!(size_of::<list::Entry>() == 16 && size_of::<list::MultiplyList>() == 4000);
+const _: () = assert!(size_of::<list::Found>() == 16 && size_of::<list::State>() == 64);
+const _: () = assert!(size_of::<list::UpdateScale>() == 72 && size_of::<Rule>() == 40);
 
 /// Its parameter is a [`list::MultiplyList`].
 pub(crate) static MULTIPLY_LIST: Kernel =
