@@ -4,6 +4,20 @@
 //! A kernel gets one structure. A list of tensors lies in it, so that nothing has to be uploaded
 //! before a launch; what does not fit goes into the next launch.
 
+use freeboard_device::{Kernel, Module};
+
 pub(crate) mod list;
 pub(crate) mod multiply;
 mod update;
+
+/// The scaler's own kernels.
+pub(crate) static SCALER: Module =
+    Module { name: "scaler.ptx", ptx: include_str!("kernels/scaler.ptx") };
+
+/// Its parameter is a [`list::MultiplyList`].
+pub(crate) static MULTIPLY_LIST: Kernel =
+    Kernel { name: "freeboard_multiply", module: &SCALER, host: multiply::multiply };
+
+/// Its parameter is a [`list::UpdateScale`].
+pub(crate) static UPDATE_SCALE: Kernel =
+    Kernel { name: "freeboard_update_scale", module: &SCALER, host: update::update };

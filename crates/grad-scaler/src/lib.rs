@@ -3,9 +3,27 @@
 #![allow(unsafe_code, reason = "kernels work on bare addresses; each block says why it may")]
 
 mod config;
+mod error;
+mod history;
 pub mod host;
 mod kernels;
+mod on_host;
+mod optimizer;
+mod outcome;
 mod rule;
+mod saved;
+mod scaler;
+mod site;
+mod step;
+mod tensor;
 
-pub use config::{AtFloor, ConfigError, Hysteresis, Refill, ScalerConfig};
+pub use config::{ConfigError, Hysteresis, Refill, ScalerConfig};
+pub use error::ScalerError;
+pub use history::{ScaleChange, ScalerStats};
+pub use optimizer::{FusedOptimizer, Optimizer, OptimizerId, Predicate};
+pub use outcome::{Bad, FirstBad, Outcome, Skip};
 pub use rule::{Change, Numbers, Rule};
+pub use saved::{Own, SavedScaler, StateError};
+pub use scaler::GradScaler;
+pub use step::StepError;
+pub use tensor::{Float, Layout, RawTensor, Tensors};

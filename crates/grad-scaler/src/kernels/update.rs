@@ -1,58 +1,53 @@
-//! `freeboard_update_scale` on the host: [`Rule::next`], counted.
+//! `freeboard_update_scale` on the host.
 
-use std::{ptr, slice};
+use std::ptr;
 
-use bytemuck::{Zeroable, cast, cast_slice};
+use freeboard_units::Address;
 
-use super::list::{Found, SET_SCALE, State, UpdateScale};
-use crate::rule::{Change, Numbers, Rule};
+use crate::kernels::list::{Found, SET_SCALE, State, UpdateScale};
+use crate::rule::Numbers;
 
-/// The host's `freeboard_update_scale`.
+/// Applies the rule to what was found, and forgets it.
 ///
 /// # Safety
-/// As for [`Compute::launch`](freeboard_device::Compute::launch): the parameter is an
-/// [`UpdateScale`], and what it points to is there, aligned, and the caller's alone.
+/// The parameter is an [`UpdateScale`]; its state and its records are there, and nobody else uses
+/// them meanwhile.
 pub(crate) unsafe fn update(parameter: &[u64]) {
-    let update: &UpdateScale = bytemuck::from_bytes(cast_slice(parameter));
-    let founds: &mut [Found] = if update.count == 0 {
-        &mut []
-    } else {
-        let start = ptr::with_exposed_provenance_mut(update.founds as usize);
-        // SAFETY: the caller promises so many there, and that they are its own.
-        unsafe { slice::from_raw_parts_mut(start, update.count as usize) }
-    };
-    let state = ptr::with_exposed_provenance_mut::<State>(update.state as usize);
-    // SAFETY: the caller promises a state there, and that it is its own.
-    let state = unsafe { &mut *state };
-    let found = update.elsewhere != 0 || founds.iter().any(|found| found.found != 0);
-    founds.fill(Found::zeroed());
-    if update.mode == SET_SCALE {
-        state.scale = update.new_scale;
-    } else {
-        apply(cast(update.rule), state, found);
+    let update: &UpdateScale = &bytemuck::cast_slice(parameter)[0];
+    let (state, first) = (pointer::<State>(update.state), pointer::<Found>(update.founds));
+    let mut found = update.elsewhere != 0;
+    for number in 0..update.count as usize {
+        let record = first.wrapping_add(number);
+        // SAFETY: the caller's word: there are `count` records, and they are ours for now.
+        found |= unsafe { record.read() }.found != 0;
+        // SAFETY: as above.
+        unsafe { record.write(Found::default()) };
     }
-    #[expect(clippy::cast_possible_truncation, reason = "rounding is what is wanted")]
-    let inverse = (1.0 / f64::from(state.scale)) as f32;
-    state.inverse = inverse;
+    // SAFETY: the caller's word.
+    let mut now = unsafe { state.read() };
+    if update.mode == SET_SCALE {
+        now.set(Numbers { scale: update.new_scale, ..now.numbers() });
+    } else {
+        now.apply(&bytemuck::cast(update.rule), found);
+    }
+    // SAFETY: the caller's word.
+    unsafe { state.write(now) };
 }
 
-fn apply(rule: Rule, state: &mut State, found: bool) {
-    let State { scale, growth_tracker, hysteresis, .. } = *state;
-    let (next, change) = rule.next(Numbers { scale, growth_tracker, hysteresis }, found);
-    (state.scale, state.growth_tracker, state.hysteresis) =
-        (next.scale, next.growth_tracker, next.hysteresis);
-    state.updates += 1;
-    state.skipped += u64::from(found);
-    state.grew += u64::from(change == Change::Grew);
-    state.backed_off += u64::from(change == Change::BackedOff);
-    state.at_floor += u64::from(change == Change::AtFloor);
+/// Where an address of a host device points to.
+#[expect(clippy::cast_possible_truncation, reason = "an address of this process is a usize")]
+pub(super) fn pointer<T>(address: u64) -> *mut T {
+    ptr::with_exposed_provenance_mut(Address::new(address).get() as usize)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::{Zeroable, cast, cast_slice};
+
     use super::super::list::APPLY_RULE;
     use super::*;
     use crate::config::ScalerConfig;
+    use crate::rule::Rule;
 
     const FINDING: Found = Found { found: 0x3f80_0000, reserved: 0, first: u64::MAX };
 
@@ -124,7 +119,7 @@ mod tests {
     fn the_inverse_is_made_in_f64_and_rounded_once() {
         let mut launch = launch(&[]);
         launch.update(&ScalerConfig::default(), SET_SCALE, 2.0_f32.powi(-149), 0);
-        assert_eq!(launch.state.inverse, f32::INFINITY);
+        assert!(launch.state.inverse.is_infinite());
         launch.update(&ScalerConfig::default(), SET_SCALE, f32::MAX, 0);
         assert_eq!(launch.state.inverse.to_bits(), 0x0020_0000);
     }
