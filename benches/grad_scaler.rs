@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -18,11 +19,22 @@ const SHAPES: [(usize, usize); 3] = [(8, 4 << 20), (1000, 1000), (10_000, 64)];
 /// Close to 1, so that numbers stay ordinary however often they are multiplied.
 const FACTOR: f32 = 0.999_999_94;
 
+/// How long so many sweeps take.
+fn time(list: &mut [HostTensor<'_>], check: Check, rounds: u64) -> Duration {
+    let start = Instant::now();
+    for _ in 0..rounds {
+        black_box(multiply_and_check(black_box(list), black_box(FACTOR), check));
+    }
+    start.elapsed()
+}
+
 fn shapes<N: Pod>(criterion: &mut Criterion, name: &str, one: N, times: impl Fn(&mut N) + Copy)
 where
     for<'slice> HostTensor<'slice>: From<&'slice mut [N]>,
 {
-    let alone = ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
+    let pool = |threads| ThreadPoolBuilder::new().num_threads(threads).build();
+    let alone = pool(1).expect("a thread can be started");
+    let together = pool(0).expect("threads can be started");
     for (tensors, elements) in SHAPES {
         let mut memory = vec![vec![one; elements]; tensors];
         let mut group = criterion.benchmark_group(format!("{name} {tensors}x{elements}"));
@@ -34,12 +46,11 @@ where
         let mut list: Vec<_> =
             memory.iter_mut().map(|one| HostTensor::from(&mut one[..])).collect();
         for (check, name) in [(Check::Nothing, "unchecked"), (Check::Before, "checked")] {
-            let mut act = || multiply_and_check(&mut list, black_box(FACTOR), check);
-            let mut measure = |name: &str, act: &mut (dyn FnMut() + Send)| {
-                group.bench_function(name, |bencher| bencher.iter(&mut *act));
-            };
-            alone.install(|| measure(name, &mut || _ = black_box(act())));
-            measure(&format!("{name}, threads"), &mut || _ = black_box(act()));
+            for (pool, threads) in [(&alone, ""), (&together, ", threads")] {
+                group.bench_function(format!("{name}{threads}"), |bencher| {
+                    bencher.iter_custom(|rounds| pool.install(|| time(&mut list, check, rounds)));
+                });
+            }
         }
         group.finish();
     }

@@ -40,7 +40,7 @@ where
             memory.iter_mut().map(|one| HostTensor::from(&mut one[..])).collect();
         for (check, least) in [Check::Before, Check::Nothing].into_iter().zip(&mut least) {
             time(least, || {
-                assert_eq!(multiply_and_check(black_box(&mut list), FACTOR, check), None)
+                assert_eq!(multiply_and_check(black_box(&mut list), FACTOR, check), None);
             });
         }
         time(&mut least[2], || {

@@ -10,11 +10,10 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-use std::ptr;
-
 use bytemuck::cast_slice;
 
 use super::list::{Bad, CHECK, CHECK_AFTER, Entry, Found, MULTIPLY, MultiplyList};
+use super::update::pointer;
 
 /// The type of a piece's elements, by its number in an [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +107,8 @@ unsafe impl List for Launched<'_> {
 
     fn piece(&self, number: usize) -> Piece {
         let entry = &self.0[number];
-        let address = usize::try_from(entry.start & (u64::MAX >> 2)).unwrap_or_default();
         Piece {
-            start: ptr::with_exposed_provenance_mut(address),
+            start: pointer(entry.start & (u64::MAX >> 2)),
             len: entry.len as usize,
             kind: [Kind::F32, Kind::F16, Kind::BF16, Kind::F64][(entry.start >> 62) as usize],
         }
@@ -126,9 +124,8 @@ pub(crate) unsafe fn multiply(parameter: &[u64]) {
     let list: &MultiplyList = bytemuck::from_bytes(cast_slice(parameter));
     let flag = |flag| list.flags & flag != 0;
     let factor = if flag(MULTIPLY) {
-        let address = ptr::with_exposed_provenance::<f32>(list.factor as usize);
         // SAFETY: the caller promises that the factor lies there.
-        unsafe { address.read() }
+        unsafe { pointer::<f32>(list.factor).read() }
     } else {
         1.0
     };
@@ -139,9 +136,8 @@ pub(crate) unsafe fn multiply(parameter: &[u64]) {
     let key = (u64::from(list.first) + finding.piece as u64) << 34
         | (finding.element as u64) << 2
         | finding.bad as u64;
-    let found = ptr::with_exposed_provenance_mut::<Found>(list.found as usize);
     // SAFETY: with `CHECK`, without which nothing is found, the caller promises a `Found` there.
-    let found = unsafe { &mut *found };
+    let found = unsafe { &mut *pointer::<Found>(list.found) };
     found.found = 1.0_f32.to_bits();
     found.first = found.first.max(!key);
 }

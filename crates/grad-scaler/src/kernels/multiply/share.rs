@@ -11,7 +11,7 @@ use super::level::Run;
 use super::{Finding, List, Piece, Task};
 
 /// From how many bytes on a list is shared: below, another thread wakes up too late to help much.
-const SHARED: usize = 1 << 20;
+const SHARED: usize = 4 << 20;
 /// The bytes of a claim, at least and at most.
 const CLAIM: Range<usize> = 128 << 10..4 << 20;
 /// Claims per thread, so that all end at about the same time.
@@ -107,8 +107,8 @@ fn after(list: &impl List, from: Place, mut bytes: usize) -> Place {
 fn stretch(list: &impl List, places: Range<Place>, mut task: Task, run: Run) -> Option<Finding> {
     let Range { start, end } = places;
     let mut first = None;
-    let last = if end.element == 0 { end.piece } else { end.piece + 1 };
-    for number in start.piece..last {
+    let behind = if end.element == 0 { end.piece } else { end.piece + 1 };
+    for number in start.piece..behind {
         let piece = list.piece(number);
         let from = if number == start.piece { start.element } else { 0 };
         let to = if number == end.piece { end.element } else { piece.len };
