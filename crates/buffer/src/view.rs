@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::{Bound, Range, RangeBounds};
 
 use freeboard_device::Transfer;
-use freeboard_units::{Bytes, StreamId};
+use freeboard_units::{Address, Bytes, StreamId};
 
 use crate::element::{Element, check_alignment, size_of};
 use crate::guard::{OnStream, OnStreamMut};
@@ -50,6 +50,16 @@ impl<'a, T: Element, D: Transfer> ViewMut<'a, T, D> {
     pub const fn view_mut(&mut self) -> ViewMut<'_, T, D> {
         ViewMut { all: self.all }
     }
+
+    /// Where it begins, for a kernel on its stream that writes it. The stream waits for guards that
+    /// were leaked, if any.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn for_kernel(&mut self) -> Result<Address, BufferError> {
+        self.all.span.settle(Access::Write)?;
+        Ok(self.all.span.address)
+    }
 }
 
 /// What the methods of all the types that can be read come down to.
@@ -61,6 +71,22 @@ impl<'a, T: Element, D: Transfer> View<'a, T, D> {
     /// All of it.
     pub const fn view(&self) -> Self {
         *self
+    }
+
+    /// Where it begins, for a kernel on its stream that only reads it. The stream waits for guards
+    /// that were leaked, if any.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn for_kernel(&self) -> Result<Address, BufferError> {
+        self.span.settle(Access::Read)?;
+        Ok(self.span.address)
+    }
+
+    /// The device that the memory is on.
+    #[must_use]
+    pub fn device(&self) -> &'a D {
+        self.span.block.allocator().device()
     }
 
     /// Elements `range`, which lie inside.

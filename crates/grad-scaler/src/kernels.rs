@@ -4,4 +4,18 @@
 //! A kernel gets one structure. A list of tensors lies in it, so that nothing has to be uploaded
 //! before a launch; what does not fit goes into the next launch.
 
-mod list;
+pub(crate) mod list;
+mod plain;
+pub(crate) mod range;
+use plain::{multiply, update};
+
+use freeboard_device::{Kernel, Module};
+
+/// The scaler's own kernels.
+pub(crate) static SCALER: Module = Module { name: "freeboard scaler", ptx: "" };
+
+pub(crate) static MULTIPLY_LIST: Kernel =
+    Kernel { name: "freeboard_multiply", module: &SCALER, host: multiply };
+
+pub(crate) static UPDATE_SCALE: Kernel =
+    Kernel { name: "freeboard_update_scale", module: &SCALER, host: update };

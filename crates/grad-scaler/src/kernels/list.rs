@@ -4,6 +4,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::rule::{Change, Numbers, Rule};
+
 /// How many tensors fit into a launch: parameters end at 4,096 bytes before CUDA 12.1.
 pub(crate) const ENTRIES: usize = 248;
 /// The elements that a block of threads works on.
@@ -121,4 +123,37 @@ pub(crate) struct UpdateScale {
     /// A `Rule` of `rule.rs`: growth and backoff factor (f64), floor and cap (f32; 0 and infinity
     /// where there is none), growth interval, hysteresis (i32), refill (u32), padding.
     pub(crate) rule: [u64; 5],
+}
+
+impl State {
+    /// The state of a scaler that has not updated yet.
+    pub(crate) fn new(numbers: Numbers) -> Self {
+        let mut state = Self::zeroed();
+        state.set(numbers);
+        state
+    }
+
+    pub(crate) const fn numbers(&self) -> Numbers {
+        let Self { scale, growth_tracker, hysteresis, .. } = *self;
+        Numbers { scale, growth_tracker, hysteresis }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "rounded once, as PyTorch does")]
+    pub(crate) fn set(&mut self, numbers: Numbers) {
+        let Numbers { scale, growth_tracker, hysteresis } = numbers;
+        let inverse = f64::from(scale).recip() as f32;
+        *self = Self { scale, inverse, growth_tracker, hysteresis, ..*self };
+    }
+
+    /// Applies the rule, and counts.
+    pub(crate) fn apply(&mut self, rule: &Rule, found: bool) -> Change {
+        let (numbers, change) = rule.next(self.numbers(), found);
+        self.set(numbers);
+        self.updates += 1;
+        self.skipped += u64::from(found);
+        self.grew += u64::from(matches!(change, Change::Grew | Change::Capped));
+        self.backed_off += u64::from(change == Change::BackedOff);
+        self.at_floor += u64::from(change == Change::AtFloor);
+        change
+    }
 }
