@@ -5,9 +5,10 @@
 //! - [`Fp8Recipe`] says how scales follow from the magnitudes of earlier steps, [`Fp8Meta`] keeps
 //!   both for the tensors of one direction, [`Fp8State`] is what a checkpoint keeps.
 //!
-//! A device does not wait for the host in any of it: see [`Fp8Scaling`].
+//! - [`Fp8Scaling`] does the same in a device's memory; the host waits for none of it.
 
 pub(crate) mod convert;
+mod device;
 mod error;
 mod meta;
 pub(crate) mod recipe;
@@ -15,6 +16,7 @@ pub(crate) mod slices;
 mod state;
 mod types;
 
+pub use device::Fp8Scaling;
 pub use error::Fp8Error;
 pub use meta::Fp8Meta;
 pub use recipe::{AmaxCompute, Direction, Fp8Format, Fp8Recipe, UpdateRule};

@@ -16,6 +16,6 @@ mod target;
 pub use device::{DeviceTensor, Ranges};
 pub use error::RangeError;
 pub use histogram::Histogram;
-pub use host::{HostNumber, HostTensor, measure};
+pub use host::{HostTensor, measure};
 pub use report::{RangeReport, RangeTable, suggest_scale};
 pub use target::RangeTarget;

@@ -90,7 +90,6 @@ pub(crate) const fn bf16_to_f32(bits: u16) -> f32 {
 
 /// A bf16, to nearest, ties to even.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "the upper half of 32 bits")]
 pub(crate) const fn f32_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));

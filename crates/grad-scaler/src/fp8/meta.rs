@@ -85,6 +85,7 @@ impl Fp8Meta {
 
     /// The rows of the history, each with an amax for every tensor: first the one that is being
     /// gathered, then the oldest to the newest.
+    #[must_use]
     pub fn amax_history(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.history.chunks_exact(self.scale.len())
     }

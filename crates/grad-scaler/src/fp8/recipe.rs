@@ -123,11 +123,8 @@ impl Fp8Recipe {
     pub(crate) fn rule(&self, direction: Direction) -> Rule {
         let unfused = self.update == UpdateRule::Unfused;
         let max = self.fp8_max(direction);
-        let (numerator, divisor) = if unfused {
-            (max, self.margin.exp2())
-        } else {
-            (max * (-self.margin).exp2(), 1.0)
-        };
+        let (numerator, divisor) =
+            if unfused { (max, self.margin.exp2()) } else { (max * (-self.margin).exp2(), 1.0) };
         let most_recent = u32::from(self.amax_compute_algo == AmaxCompute::MostRecent);
         Rule { numerator, divisor, most_recent, unfused: u32::from(unfused) }
     }

@@ -10,6 +10,7 @@ use freeboard_units::Dtype;
 use half::{bf16, f16};
 
 use super::convert::{self, Narrow};
+use crate::Float;
 
 mod sealed {
     pub trait Sealed {}
@@ -42,10 +43,7 @@ pub trait Fp8: Element + sealed::Sealed {
 }
 
 /// A type that is cast to FP8 and back.
-pub trait Wide: Element + sealed::Sealed {
-    /// It, as a value.
-    const DTYPE: Dtype;
-
+pub trait Wide: Float + sealed::Sealed {
     /// Its number, exactly.
     fn to_f32(self) -> f32;
 
@@ -148,8 +146,6 @@ impl sealed::Sealed for f16 {}
 impl sealed::Sealed for bf16 {}
 
 impl Wide for f32 {
-    const DTYPE: Dtype = Dtype::F32;
-
     #[inline]
     fn to_f32(self) -> f32 {
         self
@@ -162,8 +158,6 @@ impl Wide for f32 {
 }
 
 impl Wide for f16 {
-    const DTYPE: Dtype = Dtype::F16;
-
     #[inline]
     fn to_f32(self) -> f32 {
         convert::f16_to_f32(self.to_bits())
@@ -176,8 +170,6 @@ impl Wide for f16 {
 }
 
 impl Wide for bf16 {
-    const DTYPE: Dtype = Dtype::BF16;
-
     #[inline]
     fn to_f32(self) -> f32 {
         convert::bf16_to_f32(self.to_bits())

@@ -47,37 +47,32 @@ constexpr u32 MAGNITUDE = 0x7fffffff;
 constexpr u32 INFINITY_BITS = 0x7f800000;
 
 // `Narrow` in convert.rs.
-struct E4M3 {
-    static constexpr u32 FRACTION = 3, BIAS = 7, LARGEST = 0x7e, BEYOND = 0x7f, NOT_A_NUMBER = 0x7f;
+struct Narrow {
+    u32 fraction, bias, largest, beyond, nan;
 };
-struct E5M2 {
-    static constexpr u32 FRACTION = 2, BIAS = 15, LARGEST = 0x7b, BEYOND = 0x7c, NOT_A_NUMBER = 0x7f;
-};
-struct Half {
-    static constexpr u32 FRACTION = 10, BIAS = 15, LARGEST = 0x7bff, BEYOND = 0x7c00, NOT_A_NUMBER = 0x7e00;
-};
+constexpr Narrow E4M3 = {3, 7, 0x7e, 0x7f, 0x7f};
+constexpr Narrow E5M2 = {2, 15, 0x7b, 0x7c, 0x7f};
+constexpr Narrow HALF = {10, 15, 0x7bff, 0x7c00, 0x7e00};
 
 // `narrow` in convert.rs, line by line.
-template <class To>
-__device__ u32 narrow(u32 bits, bool saturate) {
-    constexpr u32 shift = 23 - To::FRACTION;
-    constexpr u32 half = (1u << (shift - 1)) - 1;
-    constexpr u32 ruler = (151 - To::BIAS - To::FRACTION) << 23;
+__device__ inline u32 narrow(u32 bits, const Narrow &to, bool saturate) {
     const u32 magnitude = bits & MAGNITUDE;
+    const u32 shift = 23 - to.fraction;
+    const u32 half = (1u << (shift - 1)) - 1;
     const u32 rounded = (magnitude + half + (magnitude >> shift & 1)) >> shift;
-    const u32 normal = rounded - ((127 - To::BIAS) << To::FRACTION);
+    const u32 normal = rounded - ((127 - to.bias) << to.fraction);
+    const u32 ruler = (151 - to.bias - to.fraction) << 23;
     const u32 subnormal = __float_as_uint(__uint_as_float(magnitude) + __uint_as_float(ruler)) - ruler;
-    u32 code = magnitude < (128 - To::BIAS) << 23 ? subnormal : normal;
-    code = code <= To::LARGEST ? code : saturate ? To::LARGEST : To::BEYOND;
-    return magnitude > INFINITY_BITS ? To::NOT_A_NUMBER : code;
+    u32 code = magnitude < (128 - to.bias) << 23 ? subnormal : normal;
+    code = code <= to.largest ? code : saturate ? to.largest : to.beyond;
+    return magnitude > INFINITY_BITS ? to.nan : code;
 }
 
 // `widen` in convert.rs, line by line.
-template <class From>
-__device__ u32 widen(u32 code, u32 sign, u32 special) {
-    constexpr u32 least = (128 - From::BIAS) << 23;
-    const u32 magnitude = code << (23 - From::FRACTION);
-    u32 bits = magnitude + ((127 - From::BIAS) << 23);
+__device__ inline u32 widen(u32 code, const Narrow &from, u32 sign, u32 special) {
+    const u32 least = (128 - from.bias) << 23;
+    const u32 magnitude = code << (23 - from.fraction);
+    u32 bits = magnitude + ((127 - from.bias) << 23);
     if (magnitude < 1 << 23)
         bits = __float_as_uint(__uint_as_float(magnitude + least) - __uint_as_float(least));
     else if (code >= special)
@@ -90,11 +85,38 @@ template <class Type>
 __device__ u32 to_f32(typename Type::Bits bits) {
     constexpr u32 type = Type::INFINITE == 0x7c00 ? TYPE_F16 : Type::INFINITE == 0x7f80 ? TYPE_BF16 : TYPE_F32;
     if constexpr (type == TYPE_F16)
-        return widen<Half>(bits & 0x7fff, (bits & 0x8000u) << 16, 0x7c00);
+        return widen(bits & 0x7fff, HALF, (bits & 0x8000u) << 16, 0x7c00);
     else if constexpr (type == TYPE_BF16)
         return (u32)bits << 16;
     else
         return bits;
+}
+
+// Takes a thread through its share of a chunk, as `visit` does, but with one load under way: these
+// visitors do much with each number, and other threads load meanwhile. Nothing is changed.
+template <class Type, class Visitor>
+__device__ void walk(const Chunk &chunk, Visitor &visitor) {
+    typedef typename Type::Bits Bits;
+    constexpr u32 size = sizeof(Bits);
+    constexpr u32 per = PER_WORDS<Type>;
+    const u32 before = (u32)(0 - chunk.start) % 16 / size;
+    const u32 head = before < chunk.count ? before : chunk.count;
+    const u32 vectors = (chunk.count - head) / per;
+    const u32 tail = head + vectors * per;
+    // Heads and tails are shorter than `per`: the first threads take one number of each.
+    if (threadIdx.x < per) {
+#pragma unroll 1
+        for (u32 part = 0; part < 2; ++part) {
+            const u32 at = part == 0 ? threadIdx.x : tail + threadIdx.x;
+            if (at < (part == 0 ? head : chunk.count))
+                visitor.one(load<Bits>(chunk.start + (u64)at * size), at);
+        }
+    }
+#pragma unroll 1
+    for (u32 next = threadIdx.x; next < vectors; next += THREADS) {
+        const u32 at = head + next * per;
+        visitor.many(load<Words>(chunk.start + (u64)at * size), at);
+    }
 }
 
 // Dynamic range.
@@ -141,23 +163,19 @@ struct Counter {
         counts[OVERFLOW] += finite && scaled >= list.overflow;
     }
 
-    __device__ bool one(Bits &bits, u32) {
-        count(bits);
-        return false;
-    }
+    __device__ void one(Bits bits, u32) { count(bits); }
 
-    __device__ bool many(Words &words, u32) {
+    __device__ void many(const Words &words, u32) {
 #pragma unroll
         for (u32 at = 0; at < PER_WORDS<Type>; ++at)
             count(element<Type>(words, at));
-        return false;
     }
 };
 
 template <class Type>
 __device__ void measure(const RangeList &list, const Chunk &chunk) {
     Counter<Type> work(list);
-    visit<Type>(chunk, work);
+    walk<Type>(chunk, work);
     const u64 row = list.rows + chunk.entry * ROW;
     const u32 amax = warp_max(work.amax);
     if (speaks_for_its_warp() && amax > 0)
@@ -201,83 +219,72 @@ __device__ inline u32 share_of(u64 len, u64 &first) {
     return first >= len ? 0 : len - first < CHUNK ? (u32)(len - first) : CHUNK;
 }
 
-template <class Type, class To>
+template <class Type>
 struct Quantizer {
     typedef typename Type::Bits Bits;
 
     u64 output;
     float scale;
+    Narrow to;
     u32 amax = 0;
 
-    __device__ Quantizer(u64 to, float by) : output(to), scale(by) {}
+    __device__ Quantizer(u64 place, float by, u32 fp8) : output(place), scale(by), to(fp8 == IS_E4M3 ? E4M3 : E5M2) {}
 
     __device__ u8 code(Bits value) {
         const u32 bits = to_f32<Type>(value);
         const u32 magnitude = bits & MAGNITUDE;
         amax = magnitude > amax && magnitude <= INFINITY_BITS ? magnitude : amax;
         const u32 product = __float_as_uint(__uint_as_float(bits) * scale);
-        return (u8)(narrow<To>(product, true) | ((bits ^ __float_as_uint(scale)) >> 24 & 0x80));
+        return (u8)(narrow(product, to, true) | ((bits ^ __float_as_uint(scale)) >> 24 & 0x80));
     }
 
-    __device__ bool one(Bits &bits, u32 at) {
-        store<u8>(output + at, code(bits));
-        return false;
-    }
+    __device__ void one(Bits bits, u32 at) { store<u8>(output + at, code(bits)); }
 
-    __device__ bool many(Words &words, u32 at) {
+    __device__ void many(const Words &words, u32 at) {
         constexpr u32 per = PER_WORDS<Type>;
         u32 codes[per / 4] = {};
 #pragma unroll
         for (u32 next = 0; next < per; ++next)
             codes[next / 4] |= (u32)code(element<Type>(words, next)) << (next % 4 * 8);
-        const u64 to = output + at;
-        if (to % 4 == 0) {
+        const u64 place = output + at;
+        if (place % 4 == 0) {
 #pragma unroll
             for (u32 next = 0; next < per / 4; ++next)
-                store<u32>(to + next * 4, codes[next]);
+                store<u32>(place + next * 4, codes[next]);
         } else {
 #pragma unroll
             for (u32 next = 0; next < per; ++next)
-                store<u8>(to + next, (u8)(codes[next / 4] >> (next % 4 * 8)));
+                store<u8>(place + next, (u8)(codes[next / 4] >> (next % 4 * 8)));
         }
-        return false;
     }
 };
 
-template <class Type, class To>
+template <class Type>
 __device__ void quantize(const Cast &cast) {
     u64 first;
     Chunk chunk = {};
     chunk.count = share_of(cast.len, first);
     chunk.start = cast.input + first * sizeof(typename Type::Bits);
-    Quantizer<Type, To> work(cast.output + first, load<float>(cast.scale));
-    visit<Type>(chunk, work);
+    Quantizer<Type> work(cast.output + first, load<float>(cast.scale), cast.fp8);
+    walk<Type>(chunk, work);
     const u32 amax = warp_max(work.amax);
     if (speaks_for_its_warp() && amax > 0)
         atomic_max_32(cast.amax, amax);
 }
 
-template <class To>
-__device__ void quantize_any(const Cast &cast) {
-    if (cast.wide == TYPE_F32)
-        quantize<F32, To>(cast);
-    else if (cast.wide == TYPE_F16)
-        quantize<F16, To>(cast);
-    else
-        quantize<BF16, To>(cast);
-}
-
 extern "C" __global__ void __launch_bounds__(THREADS) freeboard_quantize(const Cast __grid_constant__ cast) {
-    if (cast.fp8 == IS_E4M3)
-        quantize_any<E4M3>(cast);
+    if (cast.wide == TYPE_F32)
+        quantize<F32>(cast);
+    else if (cast.wide == TYPE_F16)
+        quantize<F16>(cast);
     else
-        quantize_any<E5M2>(cast);
+        quantize<BF16>(cast);
 }
 
 // The bits of an f32.
 __device__ inline u32 fp8_to_f32(u32 fp8, u32 code) {
     const u32 sign = (code & 0x80) << 24;
-    return fp8 == IS_E4M3 ? widen<E4M3>(code & 0x7f, sign, 0x7f) : widen<E5M2>(code & 0x7f, sign, 0x7c);
+    return fp8 == IS_E4M3 ? widen(code & 0x7f, E4M3, sign, 0x7f) : widen(code & 0x7f, E5M2, sign, 0x7c);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) freeboard_dequantize(const Cast __grid_constant__ cast) {
@@ -293,7 +300,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) freeboard_dequantize(const
         if (cast.wide == TYPE_F32)
             store<u32>(cast.output + place * 4, result);
         else if (cast.wide == TYPE_F16)
-            store<u16>(cast.output + place * 2, (u16)(narrow<Half>(result, false) | (result >> 16 & 0x8000)));
+            store<u16>(cast.output + place * 2, (u16)(narrow(result, HALF, false) | (result >> 16 & 0x8000)));
         else if ((result & MAGNITUDE) > INFINITY_BITS)
             store<u16>(cast.output + place * 2, (u16)(result >> 16));
         else

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytemuck::Zeroable;
 use freeboard_allocator::CachingAllocator;
 use freeboard_buffer::{DeviceBuffer, View};
-use freeboard_device::{Compute, Memory};
-use freeboard_units::{Address, Dtype, StreamId};
+use freeboard_device::Compute;
+use freeboard_units::{Address, DeviceId, Dtype, StreamId};
 
 use super::host::with_amax;
 use super::{RangeError, RangeReport, RangeTarget};
@@ -29,7 +29,7 @@ impl<'a, D: Compute> DeviceTensor<'a, D> {
     /// A tensor of these numbers.
     ///
     /// # Errors
-    /// None today.
+    /// None for f32, f16 and bf16, which views of them are aligned to.
     pub fn of<T: Wide>(name: &'a str, numbers: View<'a, T, D>) -> Result<Self, RangeError> {
         Ok(Self { name, dtype: T::DTYPE, bytes: numbers.cast()? })
     }
@@ -101,8 +101,7 @@ impl<D: Compute> Ranges<D> {
             check_place(tensor, device.id(), stream)?;
             let before = parts.len();
             parts.extend(tensor.entries(tensor.bytes.for_kernel()?));
-            let (elements, nothing) = (tensor.elements(), (0.0, Row::default()));
-            let report = RangeReport::new(tensor.name, tensor.dtype, target, elements, nothing);
+            let report = RangeReport::new(tensor.name, tensor.dtype, target, tensor.elements());
             reports.push((report, parts.len() - before));
         }
         if tensors.is_empty() {
@@ -124,18 +123,20 @@ impl<D: Compute> Ranges<D> {
     /// # Errors
     /// When the device fails, or the stream is being captured.
     pub fn reports(self) -> Result<Vec<RangeReport>, RangeError> {
-        let words = self.rows.to_vec()?;
-        let mut rows = words.chunks_exact(WORDS).map(bytemuck::pod_read_unaligned_from::<Row>);
-        let mut reports = Vec::new();
-        for (report, parts) in self.reports {
+        let mut words = self.rows.to_vec()?;
+        let mut rows = bytemuck::cast_slice_mut::<u64, Row>(&mut words).iter().copied();
+        let report = |(report, parts): (RangeReport, usize)| {
             let row = rows.by_ref().take(parts).fold(Row::default(), Row::and);
-            let RangeReport { name, dtype, elements, .. } = &report;
-            reports.push(report.with(with_amax(row)));
-        }
-        Ok(reports)
+            report.with(with_amax(row))
+        };
+        Ok(self.reports.into_iter().map(report).collect())
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a part has at most 2^31 elements, so a list at most 2^24 blocks"
+)]
 fn list(parts: &[(u64, u64)], rows: Address, target: RangeTarget) -> (RangeList, u64) {
     let asked = target.question();
     let [zero, normal, overflow] = asked.limits;
@@ -160,7 +161,7 @@ fn list(parts: &[(u64, u64)], rows: Address, target: RangeTarget) -> (RangeList,
 
 fn check_place<D: Compute>(
     tensor: &DeviceTensor<'_, D>,
-    expected_device: freeboard_units::DeviceId,
+    expected_device: DeviceId,
     expected: StreamId,
 ) -> Result<(), RangeError> {
     let (device, stream) = (tensor.bytes.device().id(), tensor.bytes.stream());

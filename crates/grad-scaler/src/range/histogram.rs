@@ -18,8 +18,9 @@ const BAR: usize = 50;
 /// ```
 /// use freeboard_grad_scaler::range::{Histogram, HostTensor};
 ///
-/// let histogram = Histogram::of(&HostTensor::of("x", &[1.0_f32, -1.5, 0.25, 0.0]));
+/// let histogram = Histogram::of(&HostTensor::of("x", &[1.0_f32, -1.5, 0.25, 0.0])?);
 /// assert_eq!((histogram.count(0), histogram.count(-2)), (2, 1));
+/// # Ok::<(), freeboard_grad_scaler::range::RangeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {

@@ -1,11 +1,12 @@
 //! [`measure`]: tensors in this process's memory.
 
-use bytemuck::Pod;
+use bytemuck::try_cast_slice;
 use freeboard_units::{Bytes, Dtype};
 use half::{bf16, f16};
 
 use super::tally::{tally, tally_f64};
 use super::{RangeError, RangeReport, RangeTarget};
+use crate::Float;
 use crate::kernels::range::Row;
 
 /// A tensor in this process's memory, with its name for reports.
@@ -24,50 +25,13 @@ pub(crate) enum Data<'a> {
     BF16(&'a [bf16]),
 }
 
-/// A type of numbers whose range is measured on the host.
-pub trait HostNumber: Pod + sealed::Numbers {}
-
-impl<T: Pod + sealed::Numbers> HostNumber for T {}
-
-mod sealed {
-    //! Only these types.
-
-    use super::{Data, bf16, f16};
-
-    pub trait Numbers: Sized {
-        fn data(numbers: &[Self]) -> Data<'_>;
-    }
-
-    impl Numbers for f64 {
-        fn data(numbers: &[Self]) -> Data<'_> {
-            Data::F64(numbers)
-        }
-    }
-
-    impl Numbers for f32 {
-        fn data(numbers: &[Self]) -> Data<'_> {
-            Data::F32(numbers)
-        }
-    }
-
-    impl Numbers for f16 {
-        fn data(numbers: &[Self]) -> Data<'_> {
-            Data::F16(numbers)
-        }
-    }
-
-    impl Numbers for bf16 {
-        fn data(numbers: &[Self]) -> Data<'_> {
-            Data::BF16(numbers)
-        }
-    }
-}
-
 impl<'a> HostTensor<'a> {
     /// A tensor of these numbers.
-    #[must_use]
-    pub fn of<T: HostNumber>(name: &'a str, numbers: &'a [T]) -> Self {
-        Self { name, data: T::data(numbers) }
+    ///
+    /// # Errors
+    /// None for f64, f32, f16 and bf16.
+    pub fn of<T: Float>(name: &'a str, numbers: &'a [T]) -> Result<Self, RangeError> {
+        Self::from_bytes(name, T::DTYPE, bytemuck::cast_slice(numbers))
     }
 
     /// A tensor of numbers whose type is only known at run time.
@@ -76,21 +40,18 @@ impl<'a> HostTensor<'a> {
     /// When the type is none of f64, f32, f16 and bf16, or the bytes are no whole, aligned numbers
     /// of it.
     pub fn from_bytes(name: &'a str, dtype: Dtype, bytes: &'a [u8]) -> Result<Self, RangeError> {
-        fn numbers<T: HostNumber>(bytes: &[u8]) -> Option<Data<'_>> {
-            bytemuck::try_cast_slice(bytes).ok().map(T::data)
-        }
         let data = match dtype {
-            Dtype::F64 => numbers::<f64>(bytes),
-            Dtype::F32 => numbers::<f32>(bytes),
-            Dtype::F16 => numbers::<f16>(bytes),
-            Dtype::BF16 => numbers::<bf16>(bytes),
+            Dtype::F64 => try_cast_slice(bytes).map(Data::F64),
+            Dtype::F32 => try_cast_slice(bytes).map(Data::F32),
+            Dtype::F16 => try_cast_slice(bytes).map(Data::F16),
+            Dtype::BF16 => try_cast_slice(bytes).map(Data::BF16),
             _ => {
                 let measured = "float64, float32, float16 and bfloat16";
                 return Err(RangeError::NotMeasured { tensor: name.to_owned(), dtype, measured });
             }
         };
         let size = Bytes::new(bytes.len() as u64);
-        let data = data.ok_or_else(|| RangeError::Bytes { tensor: name.to_owned(), size, dtype })?;
+        let data = data.map_err(|_| RangeError::Bytes { tensor: name.to_owned(), size, dtype })?;
         Ok(Self { name, data })
     }
 
@@ -105,7 +66,7 @@ impl<'a> HostTensor<'a> {
             Data::F16(numbers) => (Dtype::F16, numbers.len(), with_amax(tally(numbers, asked))),
             Data::BF16(numbers) => (Dtype::BF16, numbers.len(), with_amax(tally(numbers, asked))),
         };
-        RangeReport::new(self.name, dtype, target, elements as u64, found)
+        RangeReport::new(self.name, dtype, target, elements as u64).with(found)
     }
 }
 

@@ -39,28 +39,28 @@ pub struct RangeReport {
 }
 
 impl RangeReport {
-    pub(crate) fn new(
-        name: &str,
-        dtype: Dtype,
-        target: RangeTarget,
-        elements: u64,
-        (amax, row): (f64, Row),
-    ) -> Self {
-        let Row { zeros, infinities, nans, underflow, subnormal, overflow, .. } = row;
+    /// Of a tensor in which nothing was counted yet.
+    pub(crate) fn new(name: &str, dtype: Dtype, target: RangeTarget, elements: u64) -> Self {
         Self {
             name: name.to_owned(),
             dtype,
             target: target.dtype(),
             factor: target.factor(),
             elements,
-            zeros,
-            infinities,
-            nans,
-            amax,
-            underflow,
-            subnormal,
-            overflow,
+            zeros: 0,
+            infinities: 0,
+            nans: 0,
+            amax: 0.0,
+            underflow: 0,
+            subnormal: 0,
+            overflow: 0,
         }
+    }
+
+    /// With an amax and counts.
+    pub(crate) fn with(self, (amax, row): (f64, Row)) -> Self {
+        let Row { zeros, infinities, nans, underflow, subnormal, overflow, .. } = row;
+        Self { zeros, infinities, nans, amax, underflow, subnormal, overflow, ..self }
     }
 
     /// A count as a part of all elements, 0.0 to 1.0; 0.0 of an empty tensor.
@@ -77,7 +77,7 @@ impl RangeReport {
 /// use freeboard_grad_scaler::range::{HostTensor, RangeTable, RangeTarget, measure};
 /// use freeboard_units::Dtype;
 ///
-/// let weights = HostTensor::of("weights", &[1.0_f32, 1e-9, 0.0, 1e6]);
+/// let weights = HostTensor::of("weights", &[1.0_f32, 1e-9, 0.0, 1e6])?;
 /// let reports = measure(&[weights], RangeTarget::new(Dtype::F16)?)?;
 /// assert_eq!((reports[0].underflow, reports[0].overflow), (1, 1));
 /// println!("{}", RangeTable(&reports));
@@ -116,7 +116,7 @@ impl fmt::Display for RangeTable<'_> {
 /// use freeboard_grad_scaler::range::{HostTensor, RangeTarget, measure, suggest_scale};
 /// use freeboard_units::Dtype;
 ///
-/// let gradients = HostTensor::of("gradients", &[1e-4_f32, -3e-6]);
+/// let gradients = HostTensor::of("gradients", &[1e-4_f32, -3e-6])?;
 /// let reports = measure(&[gradients], RangeTarget::new(Dtype::F16)?)?;
 /// assert_eq!(suggest_scale(&reports, Dtype::F16, 2)?, 2.0_f32.powi(27)); // 65,504 / 1e-4 / 4
 /// # Ok::<(), freeboard_grad_scaler::range::RangeError>(())
@@ -131,8 +131,8 @@ pub fn suggest_scale(
     if amax <= 0.0 {
         return Err(RangeError::NothingToScale);
     }
-    let fits = |exponent: i32| amax * f64::from(exponent).exp2() <= largest;
+    let fits = |exponent: i16| amax * f64::from(exponent).exp2() <= largest;
     let exponent = (-1100..=1100).rev().find(|&exponent| fits(exponent)).unwrap_or(-1100);
-    let exponent = i64::from(exponent) - i64::from(margin);
-    Ok((exponent.clamp(-126, 127) as f32).exp2())
+    let exponent = exponent.saturating_sub(i16::try_from(margin).unwrap_or(i16::MAX));
+    Ok(f32::from(exponent.clamp(-126, 127)).exp2())
 }

@@ -39,9 +39,9 @@ fn count<T: Wide>(numbers: &[T], Question { factor, limits }: Question) -> Row {
         counts[0] += u32::from(magnitude == 0);
         counts[1] += u32::from(magnitude == INFINITE);
         counts[2] += u32::from(magnitude > INFINITE);
-        counts[3] += u32::from((magnitude != 0) & (scaled <= zero));
-        counts[4] += u32::from((scaled > zero) & (scaled < normal));
-        counts[5] += u32::from(finite & (scaled >= overflow));
+        counts[3] += u32::from(magnitude != 0 && scaled <= zero);
+        counts[4] += u32::from(scaled > zero && scaled < normal);
+        counts[5] += u32::from(finite && scaled >= overflow);
     }
     let [zeros, infinities, nans, underflow, subnormal, overflow] = counts.map(u64::from);
     Row { amax, reserved: 0, zeros, infinities, nans, underflow, subnormal, overflow }

@@ -51,7 +51,8 @@ impl RangeTarget {
     pub(crate) fn question(self) -> Question {
         let Limits { zero, normal, overflow, ties_fit } = self.limits();
         #[expect(clippy::cast_possible_truncation, reason = "all limits are numbers of f32")]
-        let [zero, normal, overflow] = [zero, normal, overflow].map(|limit| (limit as f32).to_bits());
+        let [zero, normal, overflow] =
+            [zero, normal, overflow].map(|limit| (limit as f32).to_bits());
         Question { factor: self.factor, limits: [zero, normal, overflow + u32::from(ties_fit)] }
     }
 
@@ -81,7 +82,7 @@ struct Limits {
 }
 
 const fn power(exponent: i64) -> f64 {
-    f64::from_bits(((exponent + 1023) as u64) << 52)
+    f64::from_bits((exponent + 1023).cast_unsigned() << 52)
 }
 
 const F16: Limits = Limits {

@@ -12,8 +12,7 @@ const TYPE: u32 = 62;
 /// The parameter is a [`RangeList`] whose tensors can be read and whose rows can be written.
 pub(super) unsafe fn range(words: &[u64]) {
     let list: &RangeList = parameter(words);
-    let asked =
-        Question { factor: list.factor, limits: [list.zero, list.normal, list.overflow] };
+    let asked = Question { factor: list.factor, limits: [list.zero, list.normal, list.overflow] };
     // SAFETY: a row for each entry, the caller's to write.
     let rows = unsafe { numbers_mut::<Row>(list.rows, u64::from(list.count)) };
     for (entry, row) in list.entries.iter().zip(rows) {
