@@ -1,5 +1,6 @@
 //! [`Fp8Scaling`]: scales and histories on a device, which the host never waits for.
 
+use std::fmt;
 use std::sync::Arc;
 
 use freeboard_allocator::CachingAllocator;
@@ -39,13 +40,19 @@ use crate::kernels::range::{
 /// assert_eq!(scaling.meta()?.scales(), [1.0, 128.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Fp8Scaling<D: Compute> {
     recipe: Fp8Recipe,
     direction: Direction,
     tensors: usize,
     /// The scales, their inverses, the rows of the history.
     numbers: DeviceBuffer<f32, D>,
+}
+
+impl<D: Compute> fmt::Debug for Fp8Scaling<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { recipe, direction, tensors, numbers } = self;
+        write!(f, "{tensors} tensors, {direction:?}, by {recipe:?}, in {numbers:?}")
+    }
 }
 
 /// The threads of a block that updates; small, so that the tensors spread over the GPU.

@@ -134,8 +134,9 @@ impl Fp8Recipe {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 pub(crate) struct Rule {
-    /// A scale is this, divided by the amax, divided by `divisor`.
+    /// A scale is this, divided by the amax.
     pub(crate) numerator: f32,
+    /// What an unfused scale is divided by, too.
     pub(crate) divisor: f32,
     /// 0 or 1.
     pub(crate) most_recent: u32,
@@ -146,8 +147,14 @@ pub(crate) struct Rule {
 impl Rule {
     /// The scale after `old`.
     pub(crate) fn scale(self, amax: f32, old: f32) -> f32 {
-        let usable = amax > 0.0 && amax < f32::INFINITY;
-        let scale = if usable { self.numerator / amax / self.divisor } else { old };
+        let scale = if !(amax > 0.0 && amax < f32::INFINITY) {
+            old
+        } else if self.unfused != 0 {
+            // PyTorch divides a number by a tensor so.
+            1.0 / amax * self.numerator / self.divisor
+        } else {
+            self.numerator / amax
+        };
         if scale.is_infinite() { f32::MAX } else { scale }
     }
 }

@@ -359,8 +359,12 @@ extern "C" __global__ void freeboard_fp8_update(const UpdateFp8 __grid_constant_
     }
     const float amax = update.rule.most_recent ? newest : largest;
     float scale = load<float>(update.scale + tensor * 4ull);
-    if (amax > 0.0f && __float_as_uint(amax) < INFINITY_BITS)
-        scale = update.rule.numerator / amax / update.rule.divisor;
+    if (amax > 0.0f && __float_as_uint(amax) < INFINITY_BITS) {
+        if (update.rule.unfused)
+            scale = 1.0f / amax * update.rule.numerator / update.rule.divisor;
+        else
+            scale = update.rule.numerator / amax;
+    }
     if ((__float_as_uint(scale) & MAGNITUDE) == INFINITY_BITS)
         scale = __uint_as_float(INFINITY_BITS - 1);
     store<float>(update.scale + tensor * 4ull, scale);

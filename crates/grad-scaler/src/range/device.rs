@@ -1,5 +1,6 @@
 //! [`Ranges`]: tensors on a device, measured there.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytemuck::Zeroable;
@@ -18,11 +19,25 @@ use crate::kernels::range::{RANGE, RangeList, Row, blocks, grid, launch, number_
 const MOST: u64 = 1 << 31;
 
 /// A tensor on a device, with its name for reports.
-#[derive(Clone, Copy, Debug)]
 pub struct DeviceTensor<'a, D: Compute> {
     name: &'a str,
     dtype: Dtype,
     bytes: View<'a, u8, D>,
+}
+
+impl<D: Compute> Clone for DeviceTensor<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Compute> Copy for DeviceTensor<'_, D> {}
+
+impl<D: Compute> fmt::Debug for DeviceTensor<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, dtype, bytes } = self;
+        write!(f, "{name}: {dtype} in {bytes:?}")
+    }
 }
 
 impl<'a, D: Compute> DeviceTensor<'a, D> {
@@ -72,11 +87,16 @@ impl<'a, D: Compute> DeviceTensor<'a, D> {
 }
 
 /// A measurement on a device's stream. It may not be done yet.
-#[derive(Debug)]
 pub struct Ranges<D: Compute> {
     /// Without their counts.
     reports: Vec<(RangeReport, usize)>,
     rows: DeviceBuffer<u64, D>,
+}
+
+impl<D: Compute> fmt::Debug for Ranges<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ranges").field("tensors", &self.reports.len()).finish_non_exhaustive()
+    }
 }
 
 /// The words of a row.

@@ -36,7 +36,7 @@ fn every_f16_every_bf16_and_many_f32_are_cast_as_recorded() {
     let bytes = unpack(RECORDED);
     let mut rest = &bytes[..];
     let mut take = |len| rest.split_off(..len).unwrap();
-    let every = || (0..=u16::MAX);
+    let every = || 0..=u16::MAX;
     let f16s: Vec<_> = every().map(f16::from_bits).collect();
     check(&f16s, [take(ALL), take(ALL), take(ALL)]);
     let bf16s: Vec<_> = every().map(bf16::from_bits).collect();

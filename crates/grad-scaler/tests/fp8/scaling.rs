@@ -157,9 +157,9 @@ fn a_saved_state_continues_where_it_was_saved() {
     let (mut forward, mut backward) =
         (meta(recipe, Direction::Forward, 3), meta(recipe, Direction::Backward, 2));
     let mut codes = [Fp8E4M3::default(); 2];
-    for step in 1..4 {
-        forward.quantize(0, &[step as f32 * 0.3, f32::INFINITY], &mut codes).unwrap();
-        forward.record_amax(2, step as f32 * 1e-20).unwrap();
+    for step in [1.0, 2.0, 3.0] {
+        forward.quantize(0, &[step * 0.3, f32::INFINITY], &mut codes).unwrap();
+        forward.record_amax(2, step * 1e-20).unwrap();
         forward.update();
         backward.record_amax(1, 0.1).unwrap();
         backward.update();
