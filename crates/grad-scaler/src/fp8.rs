@@ -4,7 +4,6 @@
 //! - [`Fp8E4M3`] and [`Fp8E5M2`] are the types; [`quantize`] and [`dequantize`] cast slices.
 //! - [`Fp8Recipe`] says how scales follow from the magnitudes of earlier steps, [`Fp8Meta`] keeps
 //!   both for the tensors of one direction, [`Fp8State`] is what a checkpoint keeps.
-//!
 //! - [`Fp8Scaling`] does the same in a device's memory; the host waits for none of it.
 
 pub(crate) mod convert;

@@ -43,7 +43,7 @@ fn a_refused_cast_notes_nothing() {
         assert!(matches!(error, Fp8Error::Amax { .. }), "{error}");
     }
     assert_eq!(meta, before);
-    let error = quantize(&[1.0_f32], 1.0, Overflow::Saturate, &mut [Fp8E5M2::default(); 0]);
+    let error = quantize(&[1.0_f32], 1.0, Overflow::Saturate, &mut [] as &mut [Fp8E5M2]);
     assert!(matches!(error.unwrap_err(), Fp8Error::LengthMismatch { .. }));
 }
 

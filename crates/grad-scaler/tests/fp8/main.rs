@@ -1,4 +1,4 @@
-//! FP8: casts against torch and ml_dtypes, scales against Transformer Engine, devices against the
+//! FP8: casts against torch and `ml_dtypes`, scales against Transformer Engine, devices against the
 //! host.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 #![allow(clippy::float_cmp, reason = "all numbers here are exact")]

@@ -2,7 +2,7 @@
 
 /// All finite numbers of a type from zero on, by code.
 pub(crate) fn finite(decode: impl Fn(u32) -> f64) -> Vec<f64> {
-    (0..).map(decode).take_while(|number| number.is_finite()).collect()
+    (0..1 << 16).map(decode).take_while(|number| number.is_finite()).collect()
 }
 
 /// The code of the nearest number; one past the last if that is nearest.
