@@ -15,6 +15,7 @@ use crate::rule::Rule;
 mod cuda_tests;
 pub(crate) mod list;
 pub(crate) mod multiply;
+pub(crate) mod range;
 mod update;
 
 /// The scaler's own kernels.

@@ -5,12 +5,14 @@
 pub mod autocast;
 mod config;
 mod error;
+pub mod fp8;
 mod history;
 pub mod host;
 mod kernels;
 mod on_host;
 mod optimizer;
 mod outcome;
+pub mod range;
 mod rule;
 mod saved;
 mod scaler;

@@ -7,6 +7,10 @@ namespace scaler {
 #include "scaler.cu"
 }
 
+namespace range {
+#include "range.cu"
+}
+
 template <class... Parameters, size_t... At>
 static void call(void (*kernel)(Parameters...), void *const *arguments, std::index_sequence<At...>) {
     kernel(*static_cast<std::remove_reference_t<Parameters> *>(arguments[At])...);
@@ -27,6 +31,10 @@ struct Kernel {
 static const Kernel KERNELS[] = {
     KERNEL(scaler, freeboard_multiply),
     KERNEL(scaler, freeboard_update_scale),
+    KERNEL(range, freeboard_range),
+    KERNEL(range, freeboard_quantize),
+    KERNEL(range, freeboard_dequantize),
+    KERNEL(range, freeboard_fp8_update),
 };
 
 extern "C" const size_t freeboard_fake_kernels = std::size(KERNELS);
