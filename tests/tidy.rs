@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot read the sources has failed")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::{fs, iter};
 
 /// Which crates of ours each crate may use. Arrows point down only.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -163,13 +164,30 @@ fn the_allocator_hashes_only_bare_addresses() {
     }
 }
 
+/// Where kernels lie; `tests/gpu/make-ptx` has the same list.
+const KERNELS: [&str; 2] = ["tests/gpu", "crates/grad-scaler/src/kernels"];
+
 #[test]
 fn the_kernels_are_made_from_their_source() {
-    let read = |name: &str| fs::read(root().join("tests/gpu").join(name)).unwrap();
-    let mut crc = flate2::Crc::new();
-    crc.update(&read("kernels.cu"));
-    let first = format!("// from kernels.cu, crc32 {:08x}\n", crc.sum());
-    let made = String::from_utf8(read("kernels.ptx")).unwrap();
-    assert!(made.starts_with(&first), "run tests/gpu/make-ptx");
-    assert!(made.contains(".version 8.0\n.target sm_75\n"));
+    let mut count = 0;
+    for folder in KERNELS {
+        let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<PathBuf> = files.collect();
+        files.sort();
+        let of = |extension| files.iter().filter(move |file| file.extension() == Some(extension));
+        for source in of(OsStr::new("cu")) {
+            let mut crc = flate2::Crc::new();
+            for part in iter::once(source).chain(of(OsStr::new("cuh"))) {
+                crc.update(&fs::read(part).unwrap());
+            }
+            let name = source.file_name().unwrap().display();
+            let first = format!("// from {name}, crc32 {:08x}\n", crc.sum());
+            let made = fs::read_to_string(source.with_extension("ptx")).unwrap();
+            assert!(made.starts_with(&first), "{name}: run tests/gpu/make-ptx");
+            assert!(made.contains(".version 8.0\n.target sm_75\n"), "{name}");
+            count += 1;
+        }
+        assert_eq!(of(OsStr::new("cu")).count(), of(OsStr::new("ptx")).count(), "{folder}");
+    }
+    assert!(count >= 2, "the kernels are where they were");
 }

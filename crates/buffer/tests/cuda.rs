@@ -17,6 +17,8 @@ use freeboard_fake_cuda::{Fake, Live};
 use freeboard_units::StreamId;
 use parking_lot::{Mutex, MutexGuard};
 
+const PTX: &str = include_str!("../../../tests/gpu/kernels.ptx");
+
 type Buffer<T> = DeviceBuffer<T, CudaDevice>;
 
 /// A driver, for one test at a time, a context in multi-stream mode, and two of its streams, which
@@ -71,7 +73,7 @@ impl World {
 /// Runs a kernel of the fake driver on a stream: `count` words of the buffer become `value`.
 macro_rules! touch {
     ($world:expr, $stream:expr, $buffer:expr, $count:expr, $value:expr) => {{
-        let source = Ptx::from_src("// the fake driver's own");
+        let source = Ptx::from_src(PTX);
         let module = $world.context.load_module(source).unwrap();
         let function = module.load_function("freeboard_touch").unwrap();
         let (count, value) = ($count as u64, $value as u32);

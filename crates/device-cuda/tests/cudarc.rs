@@ -15,6 +15,8 @@ use freeboard_fake_cuda::{Fake, Live};
 use freeboard_units::{Address, AddressRange, Bytes, StreamId};
 use parking_lot::{Mutex, MutexGuard};
 
+const PTX: &str = include_str!("../../../tests/gpu/kernels.ptx");
+
 /// How a device on this driver is asked for.
 fn on(fake: &Fake) -> CudaOptions {
     // SAFETY: the fake driver has the real one's functions, with the same meanings.
@@ -132,8 +134,7 @@ fn cudarc_launches_kernels_on_our_allocations() {
     let device = CudaDevice::with_options(0, options).unwrap();
     let context = device.cudarc().unwrap();
     let stream = context.new_stream().unwrap();
-    let module =
-        context.load_module(Ptx::from_src("// the fake driver knows its kernels")).unwrap();
+    let module = context.load_module(Ptx::from_src(PTX)).unwrap();
     let number = device.stream_of(&stream).unwrap();
     let allocator = CachingAllocator::new(device, Config::default()).unwrap();
     let words = allocator.allocate(Bytes::kib(4), number).unwrap();

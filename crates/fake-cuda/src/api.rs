@@ -48,6 +48,11 @@ impl<T: Copy> In<T> {
         self.at(0)
     }
 
+    /// The array, to be read by others.
+    pub(crate) fn array(&self) -> Answer<*const T> {
+        if self.0.is_null() { Err(INVALID_VALUE) } else { Ok(self.0) }
+    }
+
     /// The element of an array.
     pub(crate) fn at(&self, index: usize) -> Answer<T> {
         if self.0.is_null() {

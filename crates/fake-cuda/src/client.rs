@@ -29,6 +29,8 @@ pub struct Live {
     pub events: usize,
     /// Streams, without the default ones.
     pub streams: usize,
+    /// Modules of kernels.
+    pub modules: usize,
     /// How often primary contexts are held.
     pub contexts: u64,
     /// Bytes of device memory in use.

@@ -45,6 +45,7 @@ fn live(state: &mut State) -> Live {
         handles: count.handles,
         events: state.streams.events.len(),
         streams: state.streams.made(),
+        modules: state.modules.iter().flatten().count(),
         contexts: state.gpus.iter().map(|gpu| gpu.retained).sum(),
         used: devices.map(|device| state.memory.used(device)).sum(),
     }

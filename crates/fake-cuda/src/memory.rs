@@ -34,6 +34,13 @@ struct Mapping {
     write: bool,
 }
 
+/// Where memory begins and ends.
+#[repr(C)]
+pub(crate) struct Range {
+    start: u64,
+    end: u64,
+}
+
 pub(crate) struct Memory {
     /// Bytes that each device has.
     pub(crate) capacity: u64,
@@ -314,26 +321,28 @@ impl Memory {
     /// Whether the device may read, or write, all of a range.
     pub(crate) fn open(&self, start: u64, size: u64, write: bool) -> bool {
         let Some(end) = start.checked_add(size) else { return false };
-        let within = |first: u64, length: u64| first <= start && end <= first + length;
-        let whole = self.allocations.range(..=start).next_back();
-        let pinned = self.pinned.range(..=start).next_back();
-        if whole.is_some_and(|(&first, found)| within(first, found.size))
-            || pinned.is_some_and(|(&first, &length)| within(first, length))
-        {
-            return true;
-        }
         let mut at = start;
         while at < end {
-            let Some((&first, mapping)) = self.mappings.range(..=at).next_back() else {
-                return false;
-            };
-            let allowed = if write { mapping.write } else { mapping.read };
-            if !allowed || first + mapping.size <= at {
-                return false;
-            }
-            at = first + mapping.size;
+            let Some(range) = self.around(at, write) else { return false };
+            at = range.end;
         }
         true
+    }
+
+    /// The allocation or mapping around an address, if the device may read it, or write it.
+    pub(crate) fn around(&self, address: u64, write: bool) -> Option<Range> {
+        let whole = self.allocations.range(..=address).next_back();
+        let pinned = self.pinned.range(..=address).next_back();
+        let mapping = self.mappings.range(..=address).next_back();
+        let mapping = mapping.filter(|(_, found)| if write { found.write } else { found.read });
+        let found = [
+            whole.map(|(&start, found)| (start, found.size)),
+            pinned.map(|(&start, &size)| (start, size)),
+            mapping.map(|(&start, found)| (start, found.size)),
+        ];
+        let ranges =
+            found.into_iter().flatten().map(|(start, size)| Range { start, end: start + size });
+        ranges.into_iter().find(|range| address < range.end)
     }
 }
 

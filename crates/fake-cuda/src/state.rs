@@ -66,7 +66,8 @@ pub(crate) struct State {
     pub(crate) gpus: Vec<Gpu>,
     pub(crate) memory: Memory,
     pub(crate) streams: Streams,
-    pub(crate) modules: Vec<bool>,
+    /// Their texts; none when they are unloaded.
+    pub(crate) modules: Vec<Option<String>>,
     pub(crate) calls: HashMap<&'static str, u64>,
     pub(crate) total_calls: u64,
     pub(crate) failures: Vec<Failure>,

@@ -182,7 +182,7 @@ fn handles_of_streams_and_events_are_checked() {
 #[test]
 fn kernels_are_known_by_name_and_touch_only_what_is_open() {
     let raw = Raw::started();
-    let (mut module, mut function, image) = (0, 0, c"nothing");
+    let (mut module, mut function, image) = (0, 0, c".visible .entry freeboard_scale(");
     let image = image.as_ptr().cast::<c_void>();
     let loaded =
         call!(raw, cuModuleLoadData(&raw mut module => *mut usize, image => *const c_void));
@@ -193,6 +193,7 @@ fn kernels_are_known_by_name_and_touch_only_what_is_open() {
             function => *mut usize, module => usize, name.as_ptr() => *const std::ffi::c_char))
     };
     assert_eq!(find(c"unheard_of"), 500);
+    assert_eq!(find(c"freeboard_touch"), 500, "of another module");
     assert_eq!(find(c"freeboard_scale"), 0);
     let mut start = 0_u64;
     assert_eq!(call!(raw, cuMemAlloc_v2(&raw mut start => *mut u64, 16 => usize)), 0);
