@@ -5,6 +5,7 @@
 //! before a launch; what does not fit goes into the next launch.
 
 pub(crate) mod list;
+pub(crate) mod optimizers;
 mod plain;
 use plain::{multiply, update};
 

@@ -4,8 +4,10 @@
 
 pub mod config;
 mod error;
+pub mod fused;
 mod history;
 mod kernels;
+mod master;
 mod on_host;
 mod optimizer;
 mod outcome;
@@ -18,7 +20,10 @@ mod tensor;
 
 pub use config::{ConfigError, Hysteresis, Refill, ScalerConfig};
 pub use error::ScalerError;
+pub use fused::{AdamWConfig, Fused, FusedAdamW, FusedError, FusedSgd, SgdConfig};
 pub use history::{ScaleChange, ScalerStats};
+pub use kernels::optimizers::round::Half;
+pub use master::{Casts, MasterId, MasterWeights, Rounding};
 pub use optimizer::{FusedOptimizer, Optimizer, OptimizerId, Predicate};
 pub use outcome::{Bad, FirstBad, Outcome, Skip};
 pub use rule::Change;

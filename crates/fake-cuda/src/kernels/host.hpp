@@ -82,6 +82,10 @@ static inline unsigned __float_as_uint(float value) { return same_bits<unsigned>
 static inline double __longlong_as_double(long long bits) { return same_bits<double>(bits); }
 static inline long long __double_as_longlong(double value) { return same_bits<long long>(value); }
 
+static inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+static inline float __fsqrt_rn(float value) { return __builtin_sqrtf(value); }
+static inline double __dsqrt_rn(double value) { return __builtin_sqrt(value); }
+
 // As `cvt.f32.f16`.
 static inline float f16_to_float(unsigned short bits) {
     const unsigned sign = (bits & 0x8000u) << 16, exponent = bits >> 10 & 31, fraction = bits & 0x3ffu;

@@ -6,6 +6,9 @@
 namespace scaler {
 #include "scaler.cu"
 }
+namespace optimizers {
+#include "optimizers.cu"
+}
 
 template <class... Parameters, size_t... At>
 static void call(void (*kernel)(Parameters...), void *const *arguments, std::index_sequence<At...>) {
@@ -27,6 +30,10 @@ struct Kernel {
 static const Kernel KERNELS[] = {
     KERNEL(scaler, freeboard_multiply),
     KERNEL(scaler, freeboard_update_scale),
+    KERNEL(optimizers, freeboard_advance),
+    KERNEL(optimizers, freeboard_adam),
+    KERNEL(optimizers, freeboard_sgd),
+    KERNEL(optimizers, freeboard_cast),
 };
 
 extern "C" const size_t freeboard_fake_kernels = std::size(KERNELS);
