@@ -12,7 +12,8 @@ use plain::{multiply, update};
 use freeboard_device::{Kernel, Module};
 
 /// The scaler's own kernels.
-pub(crate) static SCALER: Module = Module { name: "freeboard scaler", ptx: "" };
+pub(crate) static SCALER: Module =
+    Module { name: "freeboard scaler", ptx: include_str!("kernels/scaler.ptx") };
 
 pub(crate) static MULTIPLY_LIST: Kernel =
     Kernel { name: "freeboard_multiply", module: &SCALER, host: multiply };

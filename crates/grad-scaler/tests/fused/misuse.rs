@@ -1,6 +1,6 @@
 //! What makes no sense is an error that says so, and changes nothing.
 
-use freeboard_device::Order;
+use freeboard_device::{Memory, Order};
 use freeboard_grad_scaler::fused::{FloatBuffer, Parameter, Settings};
 use freeboard_grad_scaler::{
     AdamWConfig, Casts, Fused, FusedAdamW, FusedError, FusedOptimizer, FusedSgd, MasterWeights,
