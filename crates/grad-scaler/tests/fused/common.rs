@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use freeboard_allocator::{CachingAllocator, Config};
 use freeboard_buffer::DeviceBuffer;
-use freeboard_device::{Compute, Order};
+use freeboard_device::Compute;
 use freeboard_device_cuda::{CudaDevice, CudaOptions, Driver};
 use freeboard_device_host::{HostConfig, HostDevice, Streams};
 use freeboard_fake_cuda::Fake;

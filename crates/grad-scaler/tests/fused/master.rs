@@ -6,11 +6,12 @@ use half::{bf16, f16};
 
 use crate::common::{World, caller, fake, threads};
 
+const LEN: usize = 4099;
+
 /// A bf16 parameter of ones, after 64 updates of an eighth of a unit in the last place.
 fn updated<D: Compute>(world: &World<D>, stochastic: bool) -> Vec<bf16> {
-    const LEN: usize = 4099;
-    let update = world.buffer(&[2_f32.powi(-10); LEN]);
-    let mut parameter = world.buffer(&[bf16::ONE; LEN]);
+    let update = world.buffer(&vec![2_f32.powi(-10); LEN]);
+    let mut parameter = world.buffer(&vec![bf16::ONE; LEN]);
     for step in 0..64 {
         let rounding =
             if stochastic { Rounding::Stochastic { seed: 7 } } else { Rounding::Nearest };
@@ -26,7 +27,7 @@ fn small_updates_are_lost_to_the_nearest_and_kept_on_average_at_random() {
     let world = caller();
     assert!(updated(&world, false).iter().all(|&value| value == bf16::ONE));
     let kept = updated(&world, true);
-    let mean = kept.iter().map(|value| value.to_f64()).sum::<f64>() / kept.len() as f64;
+    let mean = kept.iter().map(|value| value.to_f64()).sum::<f64>() / 4099.0;
     // The deviation of the mean is 0.0003: 64 draws of an eighth, 4,099 times, units of 2^-7.
     assert!((mean - (1.0 + 64.0 / 1024.0)).abs() < 0.001, "{mean}");
     assert_eq!(kept, updated(&threads(), true), "on threads, too");
@@ -62,6 +63,10 @@ fn seed_cast_and_tensor_each_change_the_bits_and_nothing_else_does() {
     assert!(first.iter().flatten().all(|&value| value == below || value == above));
 }
 
+fn numbers(len: usize) -> Vec<f32> {
+    (0_u8..).map(|at| f32::from(at) + 0.001).take(len).collect()
+}
+
 fn many<D: Compute>(world: &World<D>) {
     // More than one launch takes, of several lengths, one of them zero.
     let lengths: Vec<usize> = (0..300).map(|number| number * 7 % 23).collect();
@@ -72,12 +77,12 @@ fn many<D: Compute>(world: &World<D>) {
         .collect();
     for (&id, &len) in ids.iter().zip(&lengths) {
         assert_eq!(weights.master(id).unwrap().to_vec().unwrap(), vec![-2.5; len]);
-        let masters: Vec<f32> = (0..len).map(|at| at as f32 + 0.001).collect();
+        let masters: Vec<f32> = numbers(len);
         weights.master_mut(id).unwrap().copy_from_slice(&masters).unwrap();
     }
     weights.cast_down().unwrap();
     for (&id, &len) in ids.iter().zip(&lengths) {
-        let wanted: Vec<bf16> = (0..len).map(|at| bf16::from_f32(at as f32 + 0.001)).collect();
+        let wanted: Vec<bf16> = numbers(len).into_iter().map(bf16::from_f32).collect();
         assert_eq!(weights.model(id).unwrap().to_vec().unwrap(), wanted);
         weights.model_mut(id).unwrap().fill(bf16::ONE).unwrap();
     }

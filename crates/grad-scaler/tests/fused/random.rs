@@ -41,6 +41,7 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 /// Numbers of many magnitudes, some of them not finite.
+#[expect(clippy::cast_possible_truncation, reason = "bits are mixed")]
 fn numbers(len: usize, salt: usize) -> Vec<f32> {
     let number = |at: usize| {
         let x = ((at + 1) * 0x9e37_79b9 + salt * 0x85eb_ca6b) as u32;
@@ -113,7 +114,7 @@ fn run<S: Settings, D: Compute + 'static>(world: &World<D>, settings: S, case: &
             let f32s = gradient.get::<f32>().map(|buffer| bits(&buffer.to_vec().unwrap()));
             let f64s = gradient.get::<f64>().map(|buffer| {
                 let wide = buffer.to_vec().unwrap().into_iter();
-                wide.map(|v| if v.is_nan() { 1 } else { (v.to_bits() >> 16) as u32 }).collect()
+                wide.flat_map(|v| if v.is_nan() { [1; 2] } else { bytemuck::cast(v) }).collect()
             });
             let f16s = gradient.get::<f16>().map(|buffer| {
                 buffer.to_vec().unwrap().iter().map(|v| v.to_f32().to_bits()).collect::<Vec<_>>()

@@ -51,8 +51,8 @@ fn skips<D: Compute + Send + Sync + 'static>(world: &World<D>) {
     let id = scaler.add_optimizer("sgd");
     let mut step = |gradients: [f32; 2], way: usize| {
         let factor = scaler.start().unwrap();
-        let scaled = gradients.map(|gradient| gradient * factor);
-        sgd.gradient_mut::<f32>(weight).unwrap().copy_from_slice(&scaled).unwrap();
+        let large = gradients.map(|gradient| gradient * factor);
+        sgd.gradient_mut::<f32>(weight).unwrap().copy_from_slice(&large).unwrap();
         match way {
             0 => scaler.step_fused(id, &mut sgd).unwrap(),
             1 => {

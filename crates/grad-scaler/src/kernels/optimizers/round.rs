@@ -34,7 +34,7 @@ const fn halves(number: u64) -> (u32, u32) {
     (number as u32, (number >> 32) as u32)
 }
 
-/// A type of 16 bits that an f32 is rounded to: [`f16`] and [`bf16`].
+/// A type of 16 bits that an f32 is rounded to: [`f16`](struct@f16) and [`bf16`].
 pub trait Half: Float + Sealed {}
 
 impl Half for f16 {}
