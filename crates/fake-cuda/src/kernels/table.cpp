@@ -6,6 +6,9 @@
 namespace scaler {
 #include "scaler.cu"
 }
+namespace optimizers {
+#include "optimizers.cu"
+}
 
 namespace range {
 #include "range.cu"
@@ -35,6 +38,10 @@ static const Kernel KERNELS[] = {
     KERNEL(range, freeboard_quantize),
     KERNEL(range, freeboard_dequantize),
     KERNEL(range, freeboard_fp8_update),
+    KERNEL(optimizers, freeboard_advance),
+    KERNEL(optimizers, freeboard_adam),
+    KERNEL(optimizers, freeboard_sgd),
+    KERNEL(optimizers, freeboard_cast),
 };
 
 extern "C" const size_t freeboard_fake_kernels = std::size(KERNELS);
