@@ -5,13 +5,8 @@
 //! before a launch; what does not fit goes into the next launch.
 
 use std::ptr;
-pub(crate) mod list;
-pub(crate) mod optimizers;
-mod plain;
-use plain::{multiply, update};
 
 use freeboard_device::{Kernel, Module};
-use freeboard_units::Address;
 
 use crate::rule::Rule;
 
@@ -19,12 +14,12 @@ use crate::rule::Rule;
 mod cuda_tests;
 pub(crate) mod list;
 pub(crate) mod multiply;
+pub(crate) mod optimizers;
 pub(crate) mod range;
 mod update;
 
 /// The scaler's own kernels.
 pub(crate) static SCALER: Module =
-    Module { name: "scaler.ptx", ptx: include_str!("kernels/scaler.ptx") };
     Module { name: "freeboard scaler", ptx: include_str!("kernels/scaler.ptx") };
 
 // As the assertions in `common.cuh` and `scaler.cu`.
@@ -42,6 +37,6 @@ pub(crate) static UPDATE_SCALE: Kernel =
 
 /// Where an address of a device that is this process's memory points to.
 #[expect(clippy::cast_possible_truncation, reason = "an address of this process is a usize")]
-pub(crate) fn pointer<T>(address: Address) -> *mut T {
-    ptr::with_exposed_provenance_mut(address.get() as usize)
+pub(crate) fn pointer<T>(address: u64) -> *mut T {
+    ptr::with_exposed_provenance_mut(address as usize)
 }

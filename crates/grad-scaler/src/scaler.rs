@@ -135,6 +135,7 @@ impl<D: Compute + Send + Sync + 'static> GradScaler<D> {
     ///
     /// # Errors
     /// When an output is on a device or stream that is not the scaler's, or a device fails.
+    #[expect(clippy::needless_pass_by_value, reason = "the list, a set of borrows, is used up")]
     pub fn scale(&mut self, outputs: Tensors<'_>) -> Result<(), ScalerError> {
         if !self.config.enabled {
             return Ok(());
@@ -195,6 +196,7 @@ impl<D: Compute + Send + Sync + 'static> GradScaler<D> {
     ///
     /// # Errors
     /// As [`unscale`](Self::unscale).
+    #[expect(clippy::needless_pass_by_value, reason = "the list, a set of borrows, is used up")]
     pub fn unscale_tensors(
         &mut self,
         id: OptimizerId,
@@ -304,6 +306,7 @@ impl<D: Compute + Send + Sync + 'static> GradScaler<D> {
     }
 
     /// The latest changes of the scale that the host knows of, oldest first.
+    #[must_use]
     pub fn history(&self) -> impl ExactSizeIterator<Item = &ScaleChange> {
         self.history.iter()
     }

@@ -190,7 +190,7 @@ impl<D: Compute + Send + Sync + 'static> Site<D> {
             self.ground.wait()?;
             // SAFETY: the device's memory is this process's, the record is this site's own, and the
             // stream is past all work on it.
-            return Ok(unsafe { pointer::<Found>(found).read() });
+            return Ok(unsafe { pointer::<Found>(found.get()).read() });
         }
         self.start_read(optimizer)?;
         let Some(numbers) = &mut self.numbers else { return Ok(Found::default()) };
@@ -301,7 +301,7 @@ impl<D: Compute> Ground<D> {
             let (kind, size) = kind(tensor.dtype);
             (0..tensor.len.div_ceil(LONGEST)).map(move |piece| {
                 let done = piece * LONGEST;
-                let start = tensor.address.get() + done * size | kind << 62;
+                let start = (tensor.address.get() + done * size) | kind << 62;
                 let len = u32::try_from((tensor.len - done).min(LONGEST)).unwrap_or(u32::MAX);
                 Entry { start, len, first_block: 0 }
             })

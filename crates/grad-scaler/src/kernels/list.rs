@@ -59,6 +59,7 @@ pub(crate) struct MultiplyList {
 /// what the update leaves behind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[expect(clippy::struct_field_names, reason = "PyTorch's name for the flag")]
 pub(crate) struct Found {
     /// 1.0 if a number was not finite, else 0.0, as bits of an f32: PyTorch's `found_inf`, which
     /// fused optimizers take.

@@ -13,7 +13,7 @@ mod tests;
 use bytemuck::cast_slice;
 
 use super::list::{Bad, CHECK, CHECK_AFTER, Entry, Found, MULTIPLY, MultiplyList};
-use super::update::pointer;
+use super::pointer;
 
 /// The type of a piece's elements, by its number in an [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

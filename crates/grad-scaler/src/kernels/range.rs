@@ -6,7 +6,7 @@ mod update;
 
 use bytemuck::{Pod, Zeroable};
 use freeboard_device::{Compute, DeviceError, Grid, Kernel, Module};
-use freeboard_units::{Address, Dtype, StreamId};
+use freeboard_units::{Dtype, StreamId};
 
 use super::list::{CHUNK, ENTRIES, Entry, THREADS};
 use super::pointer;
@@ -166,7 +166,7 @@ fn parameter<P: Pod>(words: &[u64]) -> &P {
 /// # Safety
 /// They are there, aligned, and nobody writes them for as long as the slice is used.
 unsafe fn numbers<'a, T>(address: u64, len: u64) -> &'a [T] {
-    let start = pointer::<T>(Address::new(address)).cast_const();
+    let start = pointer::<T>(address).cast_const();
     // SAFETY: the caller promises it.
     unsafe { std::slice::from_raw_parts(start, index(len)) }
 }
@@ -176,7 +176,7 @@ unsafe fn numbers<'a, T>(address: u64, len: u64) -> &'a [T] {
 /// # Safety
 /// They are there, aligned, and nobody else uses them for as long as the slice is.
 unsafe fn numbers_mut<'a, T>(address: u64, len: u64) -> &'a mut [T] {
-    let start = pointer(Address::new(address));
+    let start = pointer(address);
     // SAFETY: the caller promises it.
     unsafe { std::slice::from_raw_parts_mut(start, index(len)) }
 }

@@ -1,7 +1,5 @@
 //! `freeboard_update_scale` on the host.
 
-use freeboard_units::Address;
-
 use crate::kernels::list::{Found, SET_SCALE, State, UpdateScale};
 use crate::kernels::pointer;
 use crate::rule::Numbers;
@@ -13,8 +11,7 @@ use crate::rule::Numbers;
 /// them meanwhile.
 pub(crate) unsafe fn update(parameter: &[u64]) {
     let update: &UpdateScale = &bytemuck::cast_slice(parameter)[0];
-    let (state, first) = (Address::new(update.state), Address::new(update.founds));
-    let (state, first) = (pointer::<State>(state), pointer::<Found>(first));
+    let (state, first) = (pointer::<State>(update.state), pointer::<Found>(update.founds));
     let mut found = update.elsewhere != 0;
     for number in 0..update.count as usize {
         let record = first.wrapping_add(number);
@@ -34,28 +31,13 @@ pub(crate) unsafe fn update(parameter: &[u64]) {
     unsafe { state.write(now) };
 }
 
-<<<<<<< HEAD
-=======
-/// Where an address of a host device points to.
-#[expect(clippy::cast_possible_truncation, reason = "an address of this process is a usize")]
-pub(super) fn pointer<T>(address: u64) -> *mut T {
-    ptr::with_exposed_provenance_mut(Address::new(address).get() as usize)
-}
-
->>>>>>> wip-hostkern
 #[cfg(test)]
 mod tests {
     use bytemuck::{Zeroable, cast, cast_slice};
 
-<<<<<<< HEAD
     use super::*;
     use crate::config::ScalerConfig;
     use crate::kernels::list::APPLY_RULE;
-=======
-    use super::super::list::APPLY_RULE;
-    use super::*;
-    use crate::config::ScalerConfig;
->>>>>>> wip-hostkern
     use crate::rule::Rule;
 
     const FINDING: Found = Found { found: 0x3f80_0000, reserved: 0, first: u64::MAX };

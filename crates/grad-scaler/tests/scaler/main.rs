@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(unsafe_code, reason = "names a driver library, and lists tensors by their addresses")]
+#![allow(clippy::float_cmp, reason = "to the bit is what is promised")]
 
 mod bench;
 mod extras;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use freeboard_buffer::DeviceBuffer;
 use freeboard_device::Compute;
 use freeboard_grad_scaler::{
-    Bad, Change, FirstBad, Outcome, ScalerConfig, ScalerError, Skip, Tensors,
+    Bad, Change, FirstBad, Outcome, SavedScaler, ScalerConfig, ScalerError, Skip, Tensors,
 };
 use freeboard_units::{DeviceId, StreamId};
 use half::{bf16, f16};
@@ -22,7 +22,7 @@ fn first(tensor: &str, index: u64, what: Bad) -> Skip {
 fn names_the_first_bad_number<D: Compute + Send + Sync + 'static>(allocator: &Allocator<D>) {
     let mut scaler = scaler(allocator, ScalerConfig::default());
     let id = scaler.add_optimizer("sgd");
-    let mut counter = Counter::new(allocator, &[&[1.0], &[0.0; 70_000], &[2.0, 3.0]]);
+    let mut counter = Counter::new(allocator, &[&[1.0], &vec![0.0; 70_000], &[2.0, 3.0]]);
     scaler.start().unwrap();
 
     let mut values = vec![0.0; 70_000];
@@ -35,7 +35,7 @@ fn names_the_first_bad_number<D: Compute + Send + Sync + 'static>(allocator: &Al
     assert_eq!(counter.runs, 0);
     assert_eq!(scaler.update().unwrap(), Some(Change::BackedOff));
 
-    counter.set(1, &[0.0; 70_000]);
+    counter.set(1, &vec![0.0; 70_000]);
     counter.set(2, &[1.0, f32::NAN]);
     scaler.unscale(id, &mut counter).unwrap();
     let outcome = scaler.step(id, &mut counter).unwrap();
@@ -181,7 +181,7 @@ fn a_disabled_scaler_lets_everything_pass() {
     assert_eq!(scaler.step(id, &mut counter).unwrap(), Outcome::Stepped(()));
     assert_eq!(scaler.update().unwrap(), None);
     assert_eq!((counter.runs, counter.get(0)[0]), (2, INF));
-    assert_eq!(scaler.save().unwrap(), Default::default());
+    assert_eq!(scaler.save().unwrap(), SavedScaler::default());
 }
 
 #[test]
