@@ -33,8 +33,6 @@ pub struct ScalerConfig {
     /// How many steps may be skipped before the scale falls. Default and `PyTorch`: none, it
     /// falls at once.
     pub hysteresis: Option<Hysteresis>,
-    /// What happens when the scale would fall and is at its floor. Default: it stays there.
-    pub at_floor: AtFloor,
     /// Whether a gradient that is finite before and not after unscaling is found, too.
     /// Default and `PyTorch`: no.
     pub check_after: bool,
@@ -63,16 +61,6 @@ pub enum Refill {
     /// At every step whose gradients are all finite: the fused kernel of apex and Megatron
     /// (`update_scale_hysteresis`), and `DeepSpeed`'s `consecutive_hysteresis`.
     OnCleanStep,
-}
-
-/// What happens when the scale would fall and is at its floor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AtFloor {
-    /// Training goes on with the scale as it is.
-    #[default]
-    Continue,
-    /// The update is refused, as with `DeepSpeed`'s `raise_error_at_min_scale`.
-    Refuse,
 }
 
 /// A setting that cannot be used.
@@ -122,7 +110,6 @@ impl ScalerConfig {
             floor: None,
             cap: None,
             hysteresis: None,
-            at_floor: AtFloor::Continue,
             check_after: false,
             f16_gradients: false,
             history: 1024,
@@ -130,17 +117,16 @@ impl ScalerConfig {
     }
 
     /// The defaults of the `fp16` section of `DeepSpeed`'s configuration, as of 0.19: from 2^16,
-    /// every 1,000 steps, not below 1 and an error there, a hysteresis of 2.
+    /// every 1,000 steps, not below 1, a hysteresis of 2.
     ///
-    /// After a skipped step `DeepSpeed` itself waits for one more clean step than its window,
-    /// and its scale, a Python float, grows beyond the largest `f32`.
+    /// At the start and after a skipped step `DeepSpeed` itself waits for one more clean step than
+    /// its window, and its scale, a Python float, grows beyond the largest `f32`.
     #[must_use]
     pub const fn deepspeed() -> Self {
         Self {
             growth_interval: 1000,
             floor: Some(1.0),
             hysteresis: Some(Hysteresis { count: 2, refill: Refill::OnGrowth }),
-            at_floor: AtFloor::Refuse,
             ..Self::pytorch()
         }
     }
@@ -151,7 +137,7 @@ impl ScalerConfig {
     /// Megatron's own scale can grow to infinity.
     #[must_use]
     pub const fn megatron() -> Self {
-        Self { initial_scale: 4_294_967_296.0, at_floor: AtFloor::Continue, ..Self::deepspeed() }
+        Self { initial_scale: 4_294_967_296.0, ..Self::deepspeed() }
     }
 
     /// The defaults of apex's `LossScaler`: as `PyTorch`'s, but not above 2^24.

@@ -2,16 +2,17 @@
 //! casting rules of autocast, and the tools around a narrow range of numbers.
 #![allow(unsafe_code, reason = "kernels work on bare addresses; each block says why it may")]
 
-pub mod config;
+mod config;
 mod error;
 pub mod fused;
 mod history;
+pub mod host;
 mod kernels;
 mod master;
 mod on_host;
 mod optimizer;
 mod outcome;
-pub mod rule;
+mod rule;
 mod saved;
 mod scaler;
 mod site;
@@ -26,7 +27,7 @@ pub use kernels::optimizers::round::Half;
 pub use master::{Casts, MasterId, MasterWeights, Rounding};
 pub use optimizer::{FusedOptimizer, Optimizer, OptimizerId, Predicate};
 pub use outcome::{Bad, FirstBad, Outcome, Skip};
-pub use rule::Change;
+pub use rule::{Change, Numbers, Rule};
 pub use saved::{Own, SavedScaler, StateError};
 pub use scaler::GradScaler;
 pub use step::StepError;

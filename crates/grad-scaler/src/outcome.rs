@@ -4,6 +4,8 @@ use std::fmt;
 
 use freeboard_units::DeviceId;
 
+pub use crate::kernels::list::Bad;
+
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -55,19 +57,6 @@ pub struct FirstBad {
     pub index: u64,
     /// What it was.
     pub what: Bad,
-}
-
-/// What was wrong with a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Bad {
-    /// It was infinite.
-    Infinite,
-    /// It was no number.
-    NotANumber,
-    /// It was finite, and became infinite when it was unscaled
-    /// ([`check_after`](crate::ScalerConfig::check_after)).
-    Overflow,
 }
 
 impl fmt::Display for Bad {

@@ -66,17 +66,20 @@ pub(crate) struct Found {
     pub(crate) reserved: u32,
     /// The complement of the least key of a number that was not finite; 0 if there is none. So an
     /// atomic maximum keeps the first. A key is the entry's number (24 bits), the element's in it
-    /// (32), and [`what`](Bad) it was (the lowest 2).
+    /// (32), and what it was (a [`Bad`], the lowest 2).
     pub(crate) first: u64,
 }
 
 /// What was wrong with a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub(crate) enum Bad {
+pub enum Bad {
+    /// It was an infinity.
     Infinite = 0,
+    /// It was NaN.
     NotANumber = 1,
-    /// It was finite, and the product was not ([`CHECK_AFTER`]).
+    /// It was finite, and the product was not
+    /// ([`check_after`](crate::ScalerConfig::check_after)).
     Overflow = 2,
 }
 
@@ -151,7 +154,7 @@ impl State {
         self.set(numbers);
         self.updates += 1;
         self.skipped += u64::from(found);
-        self.grew += u64::from(matches!(change, Change::Grew | Change::Capped));
+        self.grew += u64::from(change == Change::Grew);
         self.backed_off += u64::from(change == Change::BackedOff);
         self.at_floor += u64::from(change == Change::AtFloor);
         change

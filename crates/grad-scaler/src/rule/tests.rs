@@ -1,5 +1,6 @@
 //! The rule against `PyTorch`'s, written a second time, and what it never does.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::float_cmp, reason = "the scale is exact or wrong")]
 
 use std::mem::offset_of;
 
