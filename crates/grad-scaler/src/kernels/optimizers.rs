@@ -19,7 +19,7 @@ use super::list::CHUNK;
 
 /// The optimizers' own kernels.
 pub(crate) static OPTIMIZERS: Module =
-    Module { name: "freeboard optimizers", ptx: include_str!("optimizers.ptx") };
+    Module { name: "optimizers.ptx", ptx: include_str!("optimizers.ptx") };
 
 pub(crate) static ADVANCE: Kernel =
     Kernel { name: "freeboard_advance", module: &OPTIMIZERS, host: advance::advance };
