@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use freeboard::device_cuda::{CudaOptions, Driver};
+use freeboard::device_host::{HostConfig, Streams};
 use freeboard::{Bytes, CudaDevice, HostDevice, SimDevice};
 use freeboard_fake_cuda::Fake;
 use libtest_mimic::{Arguments, Trial};
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let mut all: Vec<Trial> = Vec::new();
     all.extend(trials("sim", simulated, [memory::checks(), order::checks()].concat()));
     all.extend(trials("host", host, complete()));
+    all.extend(trials("caller", caller, complete()));
     match Fake::load() {
         Ok(_) => all.extend(trials("fake", fake, complete())),
         // The fake stays behind when the tests are carried to a GPU.
@@ -53,6 +55,12 @@ fn complete<D: check::Full>() -> Vec<Check<D>> {
 
 fn simulated() -> Arc<SimDevice> {
     Arc::new(SimDevice::new(CAPACITY))
+}
+
+/// This machine's memory, with work done by whoever puts it on a stream.
+fn caller() -> HostDevice {
+    let config = HostConfig { streams: Streams::Caller, ..HostConfig::new(CAPACITY) };
+    HostDevice::with_config(config).unwrap()
 }
 
 fn host() -> HostDevice {

@@ -200,11 +200,16 @@ impl Inner {
     pub(crate) fn put(&self, call: &'static str, stream: StreamId, work: Work) -> Result<()> {
         self.ground.failure.check()?;
         let stream = self.stream(call, stream)?;
+        self.give(&stream, work);
+        Ok(())
+    }
+
+    /// Gives work to whoever does it.
+    pub(crate) fn give(&self, stream: &Stream, work: Work) {
         match self.kind {
             Streams::Threads => stream.put(work),
             Streams::Caller => stream.run(|| work.run(&self.ground)),
         }
-        Ok(())
     }
 
     pub(crate) fn drain(&self) {

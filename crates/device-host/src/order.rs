@@ -96,7 +96,7 @@ impl Order for HostDevice {
         let lane = self.0.stream("cuStreamWaitEvent", stream)?;
         self.books().stream_wait(stream, event)?;
         if let Some((stream, ticket)) = mark.0.filter(|(other, _)| !Arc::ptr_eq(other, &lane)) {
-            lane.put(Work::Wait { stream, ticket });
+            self.0.give(&lane, Work::Wait { stream, ticket });
         }
         Ok(())
     }

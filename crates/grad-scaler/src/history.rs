@@ -35,7 +35,7 @@ pub struct ScalerStats {
     pub updates: u64,
     /// Those where some gradient was not finite.
     pub skipped: u64,
-    /// Those where the scale grew.
+    /// Those where the scale grew by the growth factor.
     pub grew: u64,
     /// Those where it was lowered.
     pub backed_off: u64,

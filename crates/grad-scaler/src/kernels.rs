@@ -4,8 +4,15 @@
 //! A kernel gets one structure. A list of tensors lies in it, so that nothing has to be uploaded
 //! before a launch; what does not fit goes into the next launch.
 
-use freeboard_device::{Kernel, Module};
+use std::ptr;
 
+use freeboard_device::{Kernel, Module};
+use freeboard_units::Address;
+
+use crate::rule::Rule;
+
+#[cfg(test)]
+mod cuda_tests;
 pub(crate) mod list;
 pub(crate) mod multiply;
 mod update;
@@ -14,6 +21,11 @@ mod update;
 pub(crate) static SCALER: Module =
     Module { name: "scaler.ptx", ptx: include_str!("kernels/scaler.ptx") };
 
+// As the assertions in `common.cuh` and `scaler.cu`.
+const _: () = assert!(size_of::<list::Entry>() == 16 && size_of::<list::MultiplyList>() == 4000);
+const _: () = assert!(size_of::<list::Found>() == 16 && size_of::<list::State>() == 64);
+const _: () = assert!(size_of::<list::UpdateScale>() == 72 && size_of::<Rule>() == 40);
+
 /// Its parameter is a [`list::MultiplyList`].
 pub(crate) static MULTIPLY_LIST: Kernel =
     Kernel { name: "freeboard_multiply", module: &SCALER, host: multiply::multiply };
@@ -21,3 +33,9 @@ pub(crate) static MULTIPLY_LIST: Kernel =
 /// Its parameter is a [`list::UpdateScale`].
 pub(crate) static UPDATE_SCALE: Kernel =
     Kernel { name: "freeboard_update_scale", module: &SCALER, host: update::update };
+
+/// Where an address of a device that is this process's memory points to.
+#[expect(clippy::cast_possible_truncation, reason = "an address of this process is a usize")]
+pub(crate) fn pointer<T>(address: Address) -> *mut T {
+    ptr::with_exposed_provenance_mut(address.get() as usize)
+}

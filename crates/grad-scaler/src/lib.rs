@@ -2,6 +2,7 @@
 //! casting rules of autocast, and the tools around a narrow range of numbers.
 #![allow(unsafe_code, reason = "kernels work on bare addresses; each block says why it may")]
 
+pub mod autocast;
 mod config;
 mod error;
 mod history;

@@ -186,7 +186,7 @@ impl<D: Compute + Send + Sync + 'static> GradScaler<D> {
         optimizer.gradients(&mut list)?;
         self.unscale_tensors(id, list)?;
         if !fused && self.config.enabled {
-            self.start_reads(id.number)?;
+            self.start_reads(id.number);
         }
         Ok(())
     }
@@ -234,12 +234,13 @@ impl<D: Compute + Send + Sync + 'static> GradScaler<D> {
         Ok(())
     }
 
-    /// Starts to bring what was found to the host.
-    fn start_reads(&mut self, number: usize) -> Result<(), ScalerError> {
+    /// Starts to bring what was found to the host. If that fails, the step tries again.
+    fn start_reads(&mut self, number: usize) {
         for &(place, _) in &self.slots[number].looked {
-            self.sites[place].start_read(number)?;
+            if let Err(error) = self.sites[place].start_read(number) {
+                tracing::debug!(%error, "what was found is not on its way yet");
+            }
         }
-        Ok(())
     }
 
     /// Puts the numbers on every device where they are not.

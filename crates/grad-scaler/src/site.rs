@@ -12,11 +12,12 @@ use crate::ScalerError;
 use crate::kernels::list::{
     CHUNK, ENTRIES, Entry, Found, MultiplyList, State, THREADS, UpdateScale,
 };
-use crate::kernels::{MULTIPLY_LIST, SCALER, UPDATE_SCALE};
+use crate::kernels::{MULTIPLY_LIST, SCALER, UPDATE_SCALE, pointer};
 use crate::tensor::{Home, Tensor};
 
-/// The longest piece of a tensor that an entry covers: whole chunks, counted in 32 bits.
-const LONGEST: u64 = (u32::MAX / CHUNK) as u64 * CHUNK as u64;
+/// The longest piece of a tensor that an entry covers: whole chunks, counted in 32 bits, and a power
+/// of two, so that nothing is divided.
+const LONGEST: u64 = 1 << 31;
 /// More entries than this have no numbers in [`Found::first`].
 const MOST: usize = 1 << 24;
 
@@ -161,8 +162,11 @@ impl<D: Compute + Send + Sync + 'static> Site<D> {
         Ok(())
     }
 
-    /// Starts to bring an optimizer's record to the host.
+    /// Starts to bring an optimizer's record to the host, if it is not there.
     pub(crate) fn start_read(&mut self, optimizer: usize) -> Result<(), ScalerError> {
+        if self.ground.compute().sees_process_memory() {
+            return Ok(());
+        }
         let Some(numbers) = &mut self.numbers else { return Ok(()) };
         let read = &mut numbers.reads[optimizer];
         let pinned = match read {
@@ -180,6 +184,14 @@ impl<D: Compute + Send + Sync + 'static> Site<D> {
 
     /// An optimizer's record, waited for.
     pub(crate) fn finish_read(&mut self, optimizer: usize) -> Result<Found, ScalerError> {
+        if let (true, Some(found)) =
+            (self.ground.compute().sees_process_memory(), self.found(optimizer))
+        {
+            self.ground.wait()?;
+            // SAFETY: the device's memory is this process's, the record is this site's own, and the
+            // stream is past all work on it.
+            return Ok(unsafe { pointer::<Found>(found).read() });
+        }
         self.start_read(optimizer)?;
         let Some(numbers) = &mut self.numbers else { return Ok(Found::default()) };
         let read = &mut numbers.reads[optimizer];

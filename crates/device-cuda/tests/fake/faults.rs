@@ -9,17 +9,18 @@ use freeboard_fake_cuda::Fake;
 use freeboard_units::{AddressRange, Bytes};
 
 use crate::common::{DEFAULT, PAGE, driver, get, give_back, lend_exportable, on, open, pages};
+use crate::compute;
 
 const MIB: Bytes = Bytes::mib(1);
 
 /// All documented codes and two that no driver has.
-fn codes() -> impl Iterator<Item = u32> {
+pub(crate) fn codes() -> impl Iterator<Item = u32> {
     CODES.iter().map(|known| known.code).chain([4242, u32::MAX])
 }
 
 /// What a call's codes 1, 2 and 400 mean.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(crate) enum Kind {
     /// Its arguments are all the device's own.
     Own,
     /// Its arguments are the caller's.
@@ -30,16 +31,16 @@ enum Kind {
 use Kind::{Given, Own, Takes};
 
 /// One function that fails with one code.
-struct Trial<'a> {
-    fake: &'a Fake,
-    device: &'a CudaDevice,
-    function: &'static str,
-    code: u32,
+pub(crate) struct Trial<'a> {
+    pub(crate) fake: &'a Fake,
+    pub(crate) device: &'a CudaDevice,
+    pub(crate) function: &'static str,
+    pub(crate) code: u32,
 }
 
 impl Trial<'_> {
     /// Does something that fails, changes nothing, and works when it is done again.
-    fn of<T>(&self, operation: impl Fn() -> Result<T>) -> (DeviceError, T) {
+    pub(crate) fn of<T>(&self, operation: impl Fn() -> Result<T>) -> (DeviceError, T) {
         let before = self.fake.live();
         self.fake.fail(self.function, 1, self.code, 1);
         let Err(error) = operation() else {
@@ -237,7 +238,7 @@ const QUIET: &[&str] =
 
 /// The typed error that a code must become.
 #[track_caller]
-fn expect(error: &DeviceError, function: &str, kind: Kind, code: u32) {
+pub(crate) fn expect(error: &DeviceError, function: &str, kind: Kind, code: u32) {
     let good = match (error, code) {
         (DeviceError::OutOfMemory { .. }, 2) => kind == Takes,
         (DeviceError::InvalidCall { .. }, 1 | 400) => kind != Own,
@@ -337,8 +338,10 @@ fn calls_on_the_way_out() {
 fn no_function_is_left_out() {
     let table = include_str!("../../src/driver.rs");
     let tried = [MEMORY, ORDER, TRANSFER].concat().into_iter().map(|(function, ..)| function);
-    let tried: Vec<_> =
-        tried.chain([START, SURVEY, OPEN, QUIET].concat()).chain(["cuDeviceGetUuid"]).collect();
+    let tried: Vec<_> = tried
+        .chain([START, SURVEY, OPEN, QUIET, &compute::CALLS].concat())
+        .chain(["cuDeviceGetUuid"])
+        .collect();
     let quoted = table.split('"').filter(|word| word.starts_with("cu") && word.len() > 5);
     let wanted: Vec<_> = quoted.filter(|word| table.contains(&format!("\"{word}\" fn("))).collect();
     assert!(wanted.len() > 40, "the table is where it was");

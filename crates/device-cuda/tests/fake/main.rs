@@ -12,6 +12,8 @@ mod allocator;
 #[cfg(test)]
 mod codes;
 #[cfg(test)]
+mod compute;
+#[cfg(test)]
 mod context;
 #[cfg(test)]
 mod faults;

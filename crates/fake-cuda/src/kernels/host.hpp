@@ -82,6 +82,20 @@ static inline unsigned __float_as_uint(float value) { return same_bits<unsigned>
 static inline double __longlong_as_double(long long bits) { return same_bits<double>(bits); }
 static inline long long __double_as_longlong(double value) { return same_bits<long long>(value); }
 
+// A GPU makes one NaN.
+static inline float __fmul_rn(float one, float other) {
+    const float product = one * other;
+    return product == product ? product : __uint_as_float(0x7fffffff);
+}
+
+static inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selector) {
+    const unsigned long long bytes = (unsigned long long)high << 32 | low;
+    unsigned result = 0;
+    for (unsigned at = 0; at < 4; ++at)
+        result |= (unsigned)(bytes >> (selector >> 4 * at & 7) * 8 & 0xff) << 8 * at;
+    return result;
+}
+
 // As `cvt.f32.f16`.
 static inline float f16_to_float(unsigned short bits) {
     const unsigned sign = (bits & 0x8000u) << 16, exponent = bits >> 10 & 31, fraction = bits & 0x3ffu;

@@ -49,7 +49,9 @@ __device__ inline void store<Words>(u64 address, Words words) {
 // Another thread may be writing there.
 __device__ inline u64 load_shared(u64 address) { return *reinterpret_cast<const volatile u64 *>(address); }
 
-__device__ inline void atomic_max(u64 address, u64 value) { atomicMax(reinterpret_cast<u64 *>(address), value); }
+__device__ inline void atomic_max(u64 address, u64 value) {
+    asm volatile("red.global.max.u64 [%0], %1;" : : "l"(address), "l"(value));
+}
 
 __device__ inline float f16_to_float(u16 bits) {
     float value;
@@ -68,12 +70,17 @@ __device__ inline u16 float_to_f16(float value) {
 
 __device__ inline float bf16_to_float(u16 bits) { return __uint_as_float((u32)bits << 16); }
 
-// To nearest, ties to even; a NaN becomes the one that GPUs make.
+// The upper half is the nearest bf16, ties to even, of what arithmetic gave: its NaN is 0x7fffffff on
+// GPUs, the largest of signed integers, and stays one where it is cut to 0x7fff.
+__device__ inline u32 rounded_to_bf16(float result) {
+    const int bits = (int)__float_as_uint(result);
+    const u32 cut = (u32)(bits < 0x7fff0000 ? bits : 0x7fff0000);
+    return cut + 0x7fff + (cut >> 16 & 1);
+}
+
+// The same of any float.
 __device__ inline u16 float_to_bf16(float value) {
-    u32 bits = __float_as_uint(value);
-    if ((bits & 0x7fffffff) > 0x7f800000)
-        return 0x7fff;
-    return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    return value == value ? (u16)(rounded_to_bf16(value) >> 16) : 0x7fff;
 }
 
 // Each type of number: what holds its bits, which of them are an infinity (those of the exponent),
@@ -83,7 +90,7 @@ struct F32 {
     static constexpr u32 INFINITE = 0x7f800000;
     static constexpr u32 FRACTION = 0x7fffff;
     static __device__ Bits product(Bits bits, float factor) {
-        return __float_as_uint(__uint_as_float(bits) * factor);
+        return __float_as_uint(__fmul_rn(__uint_as_float(bits), factor));
     }
 };
 
@@ -92,7 +99,11 @@ struct F16 {
     static constexpr u16 INFINITE = 0x7c00;
     static constexpr u16 FRACTION = 0x3ff;
     static __device__ Bits product(Bits bits, float factor) {
-        return float_to_f16(f16_to_float(bits) * factor);
+        return float_to_f16(__fmul_rn(f16_to_float(bits), factor));
+    }
+    // Of two in a word.
+    static __device__ u32 products(u32 word, float factor) {
+        return product((u16)word, factor) | (u32)product((u16)(word >> 16), factor) << 16;
     }
 };
 
@@ -100,8 +111,12 @@ struct BF16 {
     typedef u16 Bits;
     static constexpr u16 INFINITE = 0x7f80;
     static constexpr u16 FRACTION = 0x7f;
-    static __device__ Bits product(Bits bits, float factor) {
-        return float_to_bf16(bf16_to_float(bits) * factor);
+    static __device__ Bits product(Bits bits, float factor) { return (u16)products(bits, factor); }
+    // Of two in a word.
+    static __device__ u32 products(u32 word, float factor) {
+        const u32 low = rounded_to_bf16(__fmul_rn(__uint_as_float(word << 16), factor));
+        const u32 high = rounded_to_bf16(__fmul_rn(__uint_as_float(word & 0xffff0000), factor));
+        return __byte_perm(low, high, 0x7632);
     }
 };
 
@@ -149,17 +164,18 @@ __device__ Words without_first(const Words &words) {
 
 template <class Type>
 __device__ Words product(const Words &words, float factor) {
+    constexpr u32 size = sizeof(typename Type::Bits);
     Words result = {};
 #pragma unroll
-    for (u32 at = 0; at < PER_WORDS<Type>; ++at) {
-        const auto bits = Type::product(element<Type>(words, at), factor);
-        if constexpr (sizeof(bits) == 8) {
-            result.word[2 * at] = (u32)bits;
-            result.word[2 * at + 1] = (u32)(bits >> 32);
-        } else if constexpr (sizeof(bits) == 4) {
-            result.word[at] = bits;
-        } else {
-            result.word[at / 2] |= (u32)bits << (at % 2 * 16);
+    for (u32 at = 0; at < 4; ++at) {
+        if constexpr (size == 4)
+            result.word[at] = Type::product(words.word[at], factor);
+        else if constexpr (size == 2)
+            result.word[at] = Type::products(words.word[at], factor);
+        else if (at % 2 == 0) {
+            const u64 bits = Type::product(element<Type>(words, at / 2), factor);
+            result.word[at] = (u32)bits;
+            result.word[at + 1] = (u32)(bits >> 32);
         }
     }
     return result;
@@ -236,7 +252,7 @@ __device__ inline Chunk chunk_of(const Entry *entries, u32 count) {
 }
 
 // Takes a thread through its share of a chunk. The visitor sees single numbers before the first and
-// after the last multiple of 16 bytes, and four numbers in a row of what lies between, in the order
+// after the last multiple of 16 bytes, and then 16 bytes at a time of what lies between, in the order
 // of addresses. What it is shown it may change: `one(bits, at)` and `many(words, at)` tell whether
 // to store. `at` counts elements from the start of the chunk.
 template <class Type, class Visitor>

@@ -154,7 +154,7 @@ impl State {
         self.set(numbers);
         self.updates += 1;
         self.skipped += u64::from(found);
-        self.grew += u64::from(matches!(change, Change::Grew | Change::Capped));
+        self.grew += u64::from(change == Change::Grew);
         self.backed_off += u64::from(change == Change::BackedOff);
         self.at_floor += u64::from(change == Change::AtFloor);
         change

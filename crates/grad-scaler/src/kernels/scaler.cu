@@ -41,7 +41,7 @@ struct Multiplier {
     bool check_after; // of what is multiplied
     u64 key = NO_KEY; // of single numbers
     u32 words_at = NONE;
-    Words words = {}; // the first with a bad number, as they were
+    Words words = {}; // the first 16 bytes with a bad number, as they were
 
     __device__ bool one(Bits &bits, u32 at) {
         const Bits old = bits;
@@ -147,7 +147,7 @@ struct Rule {
     int growth_interval;
     int hysteresis;
     u32 refill;
-    u32 padding;
+    float initial_scale;
 };
 static_assert(sizeof(Rule) == 40, "as in rule.rs");
 

@@ -1,10 +1,9 @@
 //! `freeboard_update_scale` on the host.
 
-use std::ptr;
-
 use freeboard_units::Address;
 
 use crate::kernels::list::{Found, SET_SCALE, State, UpdateScale};
+use crate::kernels::pointer;
 use crate::rule::Numbers;
 
 /// Applies the rule to what was found, and forgets it.
@@ -14,7 +13,8 @@ use crate::rule::Numbers;
 /// them meanwhile.
 pub(crate) unsafe fn update(parameter: &[u64]) {
     let update: &UpdateScale = &bytemuck::cast_slice(parameter)[0];
-    let (state, first) = (pointer::<State>(update.state), pointer::<Found>(update.founds));
+    let (state, first) = (Address::new(update.state), Address::new(update.founds));
+    let (state, first) = (pointer::<State>(state), pointer::<Found>(first));
     let mut found = update.elsewhere != 0;
     for number in 0..update.count as usize {
         let record = first.wrapping_add(number);
@@ -34,19 +34,13 @@ pub(crate) unsafe fn update(parameter: &[u64]) {
     unsafe { state.write(now) };
 }
 
-/// Where an address of a host device points to.
-#[expect(clippy::cast_possible_truncation, reason = "an address of this process is a usize")]
-pub(super) fn pointer<T>(address: u64) -> *mut T {
-    ptr::with_exposed_provenance_mut(Address::new(address).get() as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use bytemuck::{Zeroable, cast, cast_slice};
 
-    use super::super::list::APPLY_RULE;
     use super::*;
     use crate::config::ScalerConfig;
+    use crate::kernels::list::APPLY_RULE;
     use crate::rule::Rule;
 
     const FINDING: Found = Found { found: 0x3f80_0000, reserved: 0, first: u64::MAX };
@@ -119,7 +113,7 @@ mod tests {
     fn the_inverse_is_made_in_f64_and_rounded_once() {
         let mut launch = launch(&[]);
         launch.update(&ScalerConfig::default(), SET_SCALE, 2.0_f32.powi(-149), 0);
-        assert!(launch.state.inverse.is_infinite());
+        assert_eq!(launch.state.inverse, f32::INFINITY);
         launch.update(&ScalerConfig::default(), SET_SCALE, f32::MAX, 0);
         assert_eq!(launch.state.inverse.to_bits(), 0x0020_0000);
     }

@@ -45,7 +45,7 @@ fn a_product_that_overflows_is_found_if_that_is_asked_for() {
         let config = ScalerConfig { initial_scale: scale, check_after, ..ScalerConfig::default() };
         let mut scaler = scaler(&allocator, config);
         let id = scaler.add_optimizer("sgd");
-        let mut counter = Counter::new(&allocator, &[&[1.0, 3e38]]);
+        let mut counter = Counter::new(&allocator, &[&[1.0, 3e38_f32]]);
         scaler.start().unwrap();
         let outcome = scaler.step(id, &mut counter).unwrap();
         let what = outcome.skip().map(|skip| skip.first.clone().unwrap());

@@ -1,6 +1,7 @@
 //! A driver that fails at any call: the scaler tells, and goes on as if nothing had been.
 
 use freeboard_allocator::{CachingAllocator, Config};
+use freeboard_buffer::DeviceBuffer;
 use freeboard_device_cuda::CudaDevice;
 use freeboard_fake_cuda::Fake;
 use freeboard_grad_scaler::{GradScaler, ScalerConfig, ScalerStats, StepError, Tensors};
@@ -26,7 +27,10 @@ fn train(allocator: &Allocator<CudaDevice>) -> (ScalerStats, Vec<f32>, usize, u3
     let config = ScalerConfig { growth_interval: 2, ..ScalerConfig::default() };
     let mut failed = 0;
     let mut note = |failures: u32| failed += failures;
-    let mut counter = Counter::new(allocator, &[&[1.0_f32, 2.0], &[3.0]]);
+    let first = || DeviceBuffer::from_slice(allocator, &[1.0_f32, 2.0], StreamId::DEFAULT);
+    let (first, failures) = insist(first);
+    note(failures);
+    let mut counter = Counter { gradients: vec![("a".to_owned(), first)], runs: 0 };
     let new = || GradScaler::new(allocator, StreamId::DEFAULT, config.clone());
     let (mut scaler, failures) = insist(new);
     note(failures);
