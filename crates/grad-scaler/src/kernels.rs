@@ -5,6 +5,10 @@
 //! before a launch; what does not fit goes into the next launch.
 
 use std::ptr;
+pub(crate) mod list;
+pub(crate) mod optimizers;
+mod plain;
+use plain::{multiply, update};
 
 use freeboard_device::{Kernel, Module};
 use freeboard_units::Address;
@@ -15,11 +19,13 @@ use crate::rule::Rule;
 mod cuda_tests;
 pub(crate) mod list;
 pub(crate) mod multiply;
+pub(crate) mod range;
 mod update;
 
 /// The scaler's own kernels.
 pub(crate) static SCALER: Module =
     Module { name: "scaler.ptx", ptx: include_str!("kernels/scaler.ptx") };
+    Module { name: "freeboard scaler", ptx: include_str!("kernels/scaler.ptx") };
 
 // As the assertions in `common.cuh` and `scaler.cu`.
 const _: () = assert!(size_of::<list::Entry>() == 16 && size_of::<list::MultiplyList>() == 4000);

@@ -5,12 +5,16 @@
 pub mod autocast;
 mod config;
 mod error;
+pub mod fp8;
+pub mod fused;
 mod history;
 pub mod host;
 mod kernels;
+mod master;
 mod on_host;
 mod optimizer;
 mod outcome;
+pub mod range;
 mod rule;
 mod saved;
 mod scaler;
@@ -20,7 +24,10 @@ mod tensor;
 
 pub use config::{ConfigError, Hysteresis, Refill, ScalerConfig};
 pub use error::ScalerError;
+pub use fused::{AdamWConfig, Fused, FusedAdamW, FusedError, FusedSgd, SgdConfig};
 pub use history::{ScaleChange, ScalerStats};
+pub use kernels::optimizers::round::Half;
+pub use master::{Casts, MasterId, MasterWeights, Rounding};
 pub use optimizer::{FusedOptimizer, Optimizer, OptimizerId, Predicate};
 pub use outcome::{Bad, FirstBad, Outcome, Skip};
 pub use rule::{Change, Numbers, Rule};

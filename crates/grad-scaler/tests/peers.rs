@@ -5,7 +5,7 @@
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
-use freeboard_grad_scaler::{AtFloor, Change, Hysteresis, Numbers, Refill, Rule, ScalerConfig};
+use freeboard_grad_scaler::{Change, Hysteresis, Numbers, Refill, Rule, ScalerConfig};
 use proptest::prelude::*;
 use serde::{Deserialize, Deserializer};
 
@@ -51,7 +51,6 @@ impl Run {
             growth_interval: self.growth_interval,
             floor: (self.floor.0 > 0.0).then_some(self.floor.0 as f32),
             hysteresis: Some(Hysteresis { count: self.hysteresis, refill }),
-            at_floor: if self.refuse { AtFloor::Refuse } else { AtFloor::Continue },
             ..ScalerConfig::default()
         }
     }
@@ -112,7 +111,7 @@ fn follow(
         if let Some(theirs) = &run.left {
             assert_eq!(left(numbers.hysteresis), left(theirs[step]), "{run:?} step {step}");
         }
-        let refused = change == Change::AtFloor && config.at_floor == AtFloor::Refuse;
+        let refused = change == Change::AtFloor && run.refuse;
         let raised = run.raised && step + 1 == run.flags.len();
         assert_eq!(refused, raised, "{run:?} step {step}");
         tally.raised += usize::from(raised);

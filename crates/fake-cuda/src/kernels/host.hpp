@@ -82,6 +82,7 @@ static inline unsigned __float_as_uint(float value) { return same_bits<unsigned>
 static inline double __longlong_as_double(long long bits) { return same_bits<double>(bits); }
 static inline long long __double_as_longlong(double value) { return same_bits<long long>(value); }
 
+<<<<<<< HEAD
 // A GPU makes one NaN.
 static inline float __fmul_rn(float one, float other) {
     const float product = one * other;
@@ -95,6 +96,11 @@ static inline unsigned __byte_perm(unsigned low, unsigned high, unsigned selecto
         result |= (unsigned)(bytes >> (selector >> 4 * at & 7) * 8 & 0xff) << 8 * at;
     return result;
 }
+=======
+static inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+static inline float __fsqrt_rn(float value) { return __builtin_sqrtf(value); }
+static inline double __dsqrt_rn(double value) { return __builtin_sqrt(value); }
+>>>>>>> wip-optim
 
 // As `cvt.f32.f16`.
 static inline float f16_to_float(unsigned short bits) {

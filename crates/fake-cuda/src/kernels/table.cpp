@@ -6,6 +6,13 @@
 namespace scaler {
 #include "scaler.cu"
 }
+namespace optimizers {
+#include "optimizers.cu"
+}
+
+namespace range {
+#include "range.cu"
+}
 
 template <class... Parameters, size_t... At>
 static void call(void (*kernel)(Parameters...), void *const *arguments, std::index_sequence<At...>) {
@@ -27,6 +34,14 @@ struct Kernel {
 static const Kernel KERNELS[] = {
     KERNEL(scaler, freeboard_multiply),
     KERNEL(scaler, freeboard_update_scale),
+    KERNEL(range, freeboard_range),
+    KERNEL(range, freeboard_quantize),
+    KERNEL(range, freeboard_dequantize),
+    KERNEL(range, freeboard_fp8_update),
+    KERNEL(optimizers, freeboard_advance),
+    KERNEL(optimizers, freeboard_adam),
+    KERNEL(optimizers, freeboard_sgd),
+    KERNEL(optimizers, freeboard_cast),
 };
 
 extern "C" const size_t freeboard_fake_kernels = std::size(KERNELS);

@@ -11,10 +11,9 @@ mod share;
 mod tests;
 
 use bytemuck::cast_slice;
-use freeboard_units::Address;
 
 use super::list::{Bad, CHECK, CHECK_AFTER, Entry, Found, MULTIPLY, MultiplyList};
-use super::pointer;
+use super::update::pointer;
 
 /// The type of a piece's elements, by its number in an [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +108,7 @@ unsafe impl List for Launched<'_> {
     fn piece(&self, number: usize) -> Piece {
         let entry = &self.0[number];
         Piece {
-            start: pointer(Address::new(entry.start & (u64::MAX >> 2))),
+            start: pointer(entry.start & (u64::MAX >> 2)),
             len: entry.len as usize,
             kind: [Kind::F32, Kind::F16, Kind::BF16, Kind::F64][(entry.start >> 62) as usize],
         }
@@ -126,7 +125,7 @@ pub(crate) unsafe fn multiply(parameter: &[u64]) {
     let flag = |flag| list.flags & flag != 0;
     let factor = if flag(MULTIPLY) {
         // SAFETY: the caller promises that the factor lies there.
-        unsafe { pointer::<f32>(Address::new(list.factor)).read() }
+        unsafe { pointer::<f32>(list.factor).read() }
     } else {
         1.0
     };
@@ -138,7 +137,7 @@ pub(crate) unsafe fn multiply(parameter: &[u64]) {
         | (finding.element as u64) << 2
         | finding.bad as u64;
     // SAFETY: with `CHECK`, without which nothing is found, the caller promises a `Found` there.
-    let found = unsafe { &mut *pointer::<Found>(Address::new(list.found)) };
+    let found = unsafe { &mut *pointer::<Found>(list.found) };
     found.found = 1.0_f32.to_bits();
     found.first = found.first.max(!key);
 }
