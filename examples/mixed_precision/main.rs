@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("\n{}", scaled.stats.ok_or("the scaler has statistics")?);
 
     let apart = means[0].iter().zip(&means[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    println!("f16 with the scaler is at most {apart:.4} from f32 (allowed: {TOLERANCE})");
+    println!("f16 with the scaler is at most {apart:.6} from f32 (allowed: {TOLERANCE})");
     let last = |row: &Vec<f32>| row.last().copied().unwrap_or(f32::NAN);
     let behind = last(&means[2]) - last(&means[0]);
     println!("f16 without it ends {behind:.2} above f32: its gradients are lost, it hardly learns");

@@ -13,7 +13,7 @@ const LAYERS: usize = 3;
 const WHOLE_BATCH: f32 = 2_097_152.0;
 
 /// What the network's numbers are kept in.
-pub trait Precision: Copy + 'static {
+pub(crate) trait Precision: Copy + 'static {
     fn widen(numbers: &[Self]) -> Vec<f32>;
     fn narrow(numbers: &[f32]) -> Vec<Self>;
 }
@@ -43,7 +43,7 @@ impl Precision for f16 {
 }
 
 /// The rows and columns of each weight: embedding, layers, output.
-pub fn shapes(vocabulary: usize) -> Vec<(usize, usize)> {
+pub(crate) fn shapes(vocabulary: usize) -> Vec<(usize, usize)> {
     let mut shapes = vec![(vocabulary, EMBEDDING), (CONTEXT * EMBEDDING, HIDDEN)];
     shapes.extend([(HIDDEN, HIDDEN); LAYERS - 1]);
     shapes.push((HIDDEN, vocabulary));
@@ -52,7 +52,7 @@ pub fn shapes(vocabulary: usize) -> Vec<(usize, usize)> {
 
 /// First weights, the same for every run.
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-pub fn first_weights(shape: (usize, usize), seed: u64) -> Vec<f32> {
+pub(crate) fn first_weights(shape: (usize, usize), seed: u64) -> Vec<f32> {
     let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let spread = (3.0 / shape.0.min(128) as f32).sqrt();
     let mut next = || {
@@ -63,17 +63,17 @@ pub fn first_weights(shape: (usize, usize), seed: u64) -> Vec<f32> {
 }
 
 /// What a pass gives.
-pub struct Pass {
+pub(crate) struct Pass {
     /// The mean loss of this process's share, in nats.
-    pub loss: f32,
+    pub(crate) loss: f32,
     /// The gradients of the weights, scaled, as the network's precision has them.
-    pub gradients: Vec<Vec<f32>>,
+    pub(crate) gradients: Vec<Vec<f32>>,
     /// Gradients of activations that became zero, and all that were not zero before.
-    pub flushed: (usize, usize),
+    pub(crate) flushed: (usize, usize),
 }
 
 /// Forward and backward, with the loss multiplied by `scale`.
-pub fn pass<T: Precision>(
+pub(crate) fn pass<T: Precision>(
     weights: &[Vec<T>],
     vocabulary: usize,
     (before, next): &(Vec<usize>, Vec<usize>),

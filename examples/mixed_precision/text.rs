@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 
 /// How many characters the network sees.
-pub const CONTEXT: usize = 8;
+pub(crate) const CONTEXT: usize = 8;
 /// The characters of one share of a batch.
-pub const BATCH: usize = 128;
+pub(crate) const BATCH: usize = 128;
 
 /// A text in characters numbered from 0.
-pub struct Text {
+pub(crate) struct Text {
     ids: Vec<usize>,
-    pub vocabulary: usize,
+    pub(crate) vocabulary: usize,
     random: u64,
 }
 
 impl Text {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let text = include_str!("../data/alice.txt").to_lowercase();
         let vocabulary: Vec<char> = text.chars().collect::<BTreeSet<_>>().into_iter().collect();
         let ids = text.chars().filter_map(|c| vocabulary.binary_search(&c).ok()).collect();
@@ -23,7 +23,7 @@ impl Text {
     }
 
     /// The characters before, one line of [`CONTEXT`] after the other, and those that follow.
-    pub fn batch(&mut self) -> (Vec<usize>, Vec<usize>) {
+    pub(crate) fn batch(&mut self) -> (Vec<usize>, Vec<usize>) {
         let (mut before, mut next) = (Vec::new(), Vec::new());
         for _ in 0..BATCH {
             self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

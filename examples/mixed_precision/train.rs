@@ -4,8 +4,9 @@ use std::error::Error;
 use std::sync::Arc;
 
 use freeboard::device::Order;
+use freeboard::grad_scaler::fused::Parameter;
 use freeboard::grad_scaler::{
-    AdamWConfig, FusedAdamW, GradScaler, Outcome, Parameter, ScalerConfig, ScalerStats,
+    AdamWConfig, FusedAdamW, GradScaler, Outcome, ScalerConfig, ScalerStats,
 };
 use freeboard::{Bytes, CachingAllocator, Config, DeviceBuffer, HostDevice, StreamId};
 use half::f16;
@@ -17,32 +18,32 @@ use crate::text::Text;
 const TOO_HIGH: f32 = 17_179_869_184.0; // 2^34
 
 /// How to train.
-pub struct Plan {
-    pub steps: usize,
-    pub scaler: ScalerConfig,
+pub(crate) struct Plan {
+    pub(crate) steps: usize,
+    pub(crate) scaler: ScalerConfig,
     /// The step before which the scale is set far too high.
-    pub sabotage: Option<usize>,
+    pub(crate) sabotage: Option<usize>,
 }
 
 /// What came of it.
-pub struct Curve {
+pub(crate) struct Curve {
     losses: Vec<f32>,
-    pub flushed: f64,
-    pub skips: usize,
-    pub stats: Option<ScalerStats>,
+    pub(crate) flushed: f64,
+    pub(crate) skips: usize,
+    pub(crate) stats: Option<ScalerStats>,
 }
 
 impl Curve {
     /// The means over 20 steps.
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    pub fn means(&self) -> Vec<f32> {
+    pub(crate) fn means(&self) -> Vec<f32> {
         let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
         self.losses.chunks(20).map(mean).collect()
     }
 }
 
 /// A precision that a network can be trained in.
-pub trait Trained: Precision {
+pub(crate) trait Trained: Precision {
     /// The weights that the network computes with.
     ///
     /// # Errors
@@ -94,7 +95,7 @@ fn optimizer(
 /// # Errors
 /// When the device or the scaler fails.
 #[expect(clippy::cast_precision_loss, reason = "counts, for a share")]
-pub fn train<T: Trained>(name: &str, plan: Plan) -> Result<Curve, Box<dyn Error>> {
+pub(crate) fn train<T: Trained>(name: &str, plan: Plan) -> Result<Curve, Box<dyn Error>> {
     let device = HostDevice::new(Bytes::mib(64))?;
     let stream = device.create_stream()?;
     let allocator = Arc::new(CachingAllocator::new(device, Config::default())?);
