@@ -125,10 +125,14 @@ fn cross_entropy<T: Precision>(scores: &[T], next: &[usize], factor: f32) -> (f3
     let mut loss = 0.0;
     for (row, &next) in scores.chunks_exact_mut(vocabulary).zip(next) {
         let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        row.iter_mut().for_each(|score| *score = (*score - most).exp());
+        for score in &mut *row {
+            *score = (*score - most).exp();
+        }
         let sum: f32 = row.iter().sum();
         loss -= (row[next] / sum).ln();
-        row.iter_mut().for_each(|score| *score *= factor / sum);
+        for score in &mut *row {
+            *score *= factor / sum;
+        }
         row[next] -= factor;
     }
     (loss / next.len() as f32, T::narrow(&scores))
