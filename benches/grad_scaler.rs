@@ -5,12 +5,14 @@
 //! once, though it is read and written. `tests/torch/unscale.py` compares with `PyTorch`.
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
+use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use freeboard_grad_scaler::host::{Check, HostTensor, multiply_and_check};
+use freeboard_grad_scaler::{GradScaler, Optimizer, Outcome, ScalerConfig, ScalerError, Tensors};
 use half::{bf16, f16};
 use rayon::ThreadPoolBuilder;
 
@@ -71,5 +73,40 @@ fn one_number(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, unscale, one_number);
+/// Gradients that are next to nothing.
+struct Small(Vec<[f32; 4]>);
+
+impl Optimizer for Small {
+    type Output = ();
+    type Error = Infallible;
+
+    fn gradients<'a>(&'a mut self, list: &mut Tensors<'a>) -> Result<(), ScalerError> {
+        self.0.iter_mut().for_each(|gradient| list.push_slice("gradient", gradient));
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// What an iteration costs apart from memory: the scale asked for, a step, an update.
+fn iteration(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("iteration");
+    for tensors in [1, 10, 100] {
+        let mut scaler = GradScaler::on_host(ScalerConfig::default()).expect("there is memory");
+        let id = scaler.add_optimizer("none");
+        let mut small = Small(vec![[0.0; 4]; tensors]);
+        group.bench_function(format!("{tensors} tensors of 4"), |bencher| {
+            bencher.iter(|| {
+                black_box(scaler.start().expect("the device works"));
+                let outcome = scaler.step(id, &mut small).expect("the device works");
+                assert_eq!(black_box(outcome), Outcome::Stepped(()));
+                scaler.update().expect("the device works")
+            });
+        });
+    }
+}
+
+criterion_group!(benches, unscale, one_number, iteration);
 criterion_main!(benches);

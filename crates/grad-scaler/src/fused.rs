@@ -15,7 +15,7 @@ use freeboard_device::Compute;
 use freeboard_units::{Address, StreamId};
 
 pub use error::FusedError;
-pub(crate) use launch::{narrow, size_of_tag};
+pub(crate) use launch::size_of_tag;
 pub use parameter::{FloatBuffer, Parameter};
 pub use settings::{AdamWConfig, Settings, SgdConfig};
 

@@ -6,18 +6,16 @@ use bytemuck::Zeroable;
 use freeboard_allocator::CachingAllocator;
 use freeboard_buffer::{BufferError, DeviceBuffer, InFlight, Pinned, PinnedAllocator};
 use freeboard_device::{Compute, DeviceError, Grid};
-use freeboard_units::{Address, DeviceId, Dtype, StreamId};
+use freeboard_units::{Address, DeviceId, StreamId};
 
 use crate::ScalerError;
 use crate::kernels::list::{
-    CHUNK, ENTRIES, Entry, Found, MultiplyList, State, THREADS, UpdateScale,
+    CHUNK, ENTRIES, Entry, Found, LONGEST, MultiplyList, State, THREADS, UpdateScale, narrow,
+    pieces, tagged,
 };
 use crate::kernels::{MULTIPLY_LIST, SCALER, UPDATE_SCALE, pointer};
 use crate::tensor::{Home, Tensor};
 
-/// The longest piece of a tensor that an entry covers: whole chunks, counted in 32 bits, and a power
-/// of two, so that nothing is divided.
-const LONGEST: u64 = 1 << 31;
 /// More entries than this have no numbers in [`Found::first`].
 const MOST: usize = 1 << 24;
 
@@ -144,7 +142,7 @@ impl<D: Compute + Send + Sync + 'static> Site<D> {
     /// Applies the rule on the device, and forgets what was found.
     pub(crate) fn update(&mut self, update: UpdateScale) -> Result<(), ScalerError> {
         let Some(numbers) = &mut self.numbers else { return Ok(()) };
-        let count = narrow(numbers.reads.len());
+        let count = narrow(numbers.reads.len() as u64);
         let (state, founds) = (numbers.state.address().get(), numbers.founds.address().get());
         let update = UpdateScale { state, founds, count, ..update };
         let parameter = bytemuck::cast_slice(std::slice::from_ref(&update));
@@ -284,7 +282,7 @@ impl<D: Compute> Ground<D> {
             let reason = format!("more than {MOST} tensors in one list: divide it");
             return Err(DeviceError::InvalidCall { call: "multiply", reason }.into());
         }
-        (list.count, list.first) = (narrow(count), narrow(first));
+        (list.count, list.first) = (narrow(count as u64), narrow(first as u64));
         let parameter = bytemuck::cast_slice(std::slice::from_ref(list));
         let grid = Grid { blocks, threads: THREADS };
         // SAFETY: the parameter is this kernel's. The tensors are borrowed exclusively by the list,
@@ -298,12 +296,11 @@ impl<D: Compute> Ground<D> {
     fn entries(&self, tensors: &[Tensor<'_>]) -> impl Iterator<Item = Entry> {
         let own = tensors.iter().filter(|tensor| self.has(tensor));
         own.flat_map(|tensor| {
-            let (kind, size) = kind(tensor.dtype);
-            (0..tensor.len.div_ceil(LONGEST)).map(move |piece| {
-                let done = piece * LONGEST;
-                let start = (tensor.address.get() + done * size) | kind << 62;
-                let len = u32::try_from((tensor.len - done).min(LONGEST)).unwrap_or(u32::MAX);
-                Entry { start, len, first_block: 0 }
+            let (start, size) = (tagged(tensor.address, tensor.dtype), tensor.dtype.size().get());
+            pieces(tensor.len).map(move |(before, len)| Entry {
+                start: start + before * size,
+                len,
+                first_block: 0,
             })
         })
     }
@@ -325,20 +322,4 @@ impl<D: Compute> Ground<D> {
         }
         None
     }
-}
-
-/// The number by which kernels know a type, and the size of its elements.
-fn kind(dtype: Dtype) -> (u64, u64) {
-    let kind = match dtype {
-        Dtype::F32 => 0,
-        Dtype::F16 => 1,
-        Dtype::BF16 => 2,
-        _ => 3,
-    };
-    (kind, dtype.size().get())
-}
-
-/// Counts that were checked to be small.
-fn narrow(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

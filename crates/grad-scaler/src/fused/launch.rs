@@ -4,9 +4,9 @@ use freeboard_device::{Compute, Grid};
 
 use super::{Fused, FusedError, Settings};
 use crate::Rounding;
-use crate::kernels::list::{CHUNK, THREADS};
+use crate::kernels::list::{CHUNK, THREADS, narrow, pieces};
 use crate::kernels::optimizers::{
-    ADVANCE, Advance, GROUPS, Group, LONGEST, Place, Progress, STOCHASTIC, UPDATES, Update,
+    ADVANCE, Advance, GROUPS, Group, Place, Progress, STOCHASTIC, UPDATES, Update,
 };
 
 /// An entry of a step: the group, the parameter, the piece of it.
@@ -66,7 +66,7 @@ impl<S: Settings, D: Compute + 'static> Fused<S, D> {
             }
             let Some(at) = parameter.for_kernel()? else { continue };
             let (len, gradient_size) = (parameter.values.len() as u64, size_of_tag(at.gradient));
-            for piece in 0..len.div_ceil(LONGEST) {
+            for (piece, (done, len)) in (0..).zip(pieces(len)) {
                 let position = (group, number, piece);
                 if position < begin {
                     continue;
@@ -74,10 +74,8 @@ impl<S: Settings, D: Compute + 'static> Fused<S, D> {
                 if count == 0 {
                     first = position;
                 }
-                let done = piece * LONGEST;
                 let further =
                     |address: u64, size: u64| if address == 0 { 0 } else { address + done * size };
-                let len = u32::try_from((len - done).min(LONGEST)).unwrap_or(u32::MAX);
                 self.list.entries[count] = Update {
                     values: further(at.values, 4),
                     gradient: further(at.gradient, gradient_size),
@@ -129,9 +127,4 @@ pub(crate) const fn size_of_tag(tagged: u64) -> u64 {
         3 => 8,
         _ => 2,
     }
-}
-
-/// Counts that were checked to be small.
-pub(crate) fn narrow(count: u64) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -11,7 +11,7 @@ use freeboard_units::{DeviceId, Dtype, StreamId};
 use half::{bf16, f16};
 
 use super::FusedError;
-use crate::kernels::optimizers::tagged;
+use crate::kernels::list::tagged;
 use crate::{Casts, Float, Half, ScalerError, Tensors};
 
 /// A buffer of any type that gradients have; made from a [`DeviceBuffer`] with `into`.

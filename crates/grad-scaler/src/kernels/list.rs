@@ -3,6 +3,7 @@
 //! `common.cuh` and `scaler.cu` have the same structures in C++; a test compares the sizes.
 
 use bytemuck::{Pod, Zeroable};
+use freeboard_units::{Address, Dtype};
 
 use crate::rule::{Change, Numbers, Rule};
 
@@ -12,6 +13,38 @@ pub(crate) const ENTRIES: usize = 248;
 pub(crate) const CHUNK: u32 = 1 << 15;
 /// The threads of a block.
 pub(crate) const THREADS: u32 = 512;
+/// The longest piece of a tensor that an entry covers: whole chunks, counted in 32 bits, and a power
+/// of two, so that nothing is divided. `optimizers.cu` has the same number.
+pub(crate) const LONGEST: u64 = 1 << 31;
+
+/// The pieces of a tensor of `len` elements: how many are before each, and how many it has.
+pub(crate) fn pieces(len: u64) -> impl Iterator<Item = (u64, u32)> {
+    (0..len.div_ceil(LONGEST)).map(move |piece| {
+        let before = piece * LONGEST;
+        (before, narrow((len - before).min(LONGEST)))
+    })
+}
+
+/// Counts that were checked to be small.
+pub(crate) fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The number by which kernels know a type.
+pub(crate) const fn number_of(dtype: Dtype) -> Option<u32> {
+    match dtype {
+        Dtype::F32 => Some(0),
+        Dtype::F16 => Some(1),
+        Dtype::BF16 => Some(2),
+        Dtype::F64 => Some(3),
+        _ => None,
+    }
+}
+
+/// An address with the type of what is there: one that [`number_of`] knows.
+pub(crate) fn tagged(address: Address, dtype: Dtype) -> u64 {
+    address.get() | u64::from(number_of(dtype).unwrap_or_default()) << 62
+}
 
 /// Look for infinities and NaN in what is read.
 pub(crate) const CHECK: u32 = 1;

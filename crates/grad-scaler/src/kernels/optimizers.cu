@@ -8,8 +8,8 @@ constexpr u32 INTO_GRADIENT = 4;
 constexpr u32 NESTEROV = 8;
 constexpr u32 ADD = 16;
 
-// `LONGEST` in optimizers.rs.
-constexpr u64 LONGEST = (u64)(0xffffffff / CHUNK) * CHUNK;
+// `LONGEST` in list.rs.
+constexpr u64 LONGEST = (u64)1 << 31;
 constexpr u64 ADDRESS = ~0ull >> 2;
 constexpr u32 LANES = 4;
 

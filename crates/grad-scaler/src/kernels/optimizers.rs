@@ -13,9 +13,6 @@ mod way;
 
 use bytemuck::{Pod, Zeroable};
 use freeboard_device::{Kernel, Module};
-use freeboard_units::{Address, Dtype};
-
-use super::list::CHUNK;
 
 /// The optimizers' own kernels.
 pub(crate) static OPTIMIZERS: Module =
@@ -35,8 +32,6 @@ pub(crate) const GROUPS: usize = 64;
 /// How many tensors fit into a launch of an update, and of a cast.
 pub(crate) const UPDATES: usize = 72;
 pub(crate) const CASTS: usize = 127;
-/// The longest piece of a tensor that an entry covers: whole chunks, counted in 32 bits.
-pub(crate) const LONGEST: u64 = (u32::MAX / CHUNK) as u64 * CHUNK as u64;
 /// Parameters end here before CUDA 12.1.
 const LARGEST: usize = 4096;
 
@@ -90,7 +85,7 @@ pub(crate) struct Advance {
     pub(crate) groups: [Group; GROUPS],
 }
 
-/// A tensor to be updated, or a piece of one of [`LONGEST`] elements.
+/// A tensor to be updated, or a piece of one of `LONGEST` elements.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub(crate) struct Update {
@@ -164,18 +159,3 @@ const _: () = assert!(size_of::<UpdateList>() == LARGEST);
 const _: () = assert!(size_of::<CastList>() == LARGEST);
 const _: () = assert!(size_of::<Advance>() == 24 + 32 * GROUPS);
 const _: () = assert!(size_of::<Progress>() == 24);
-
-/// The type of a tensor's elements, as the two highest bits of an address say it.
-pub(crate) const fn tag(dtype: Dtype) -> u64 {
-    match dtype {
-        Dtype::F32 => 0,
-        Dtype::F16 => 1 << 62,
-        Dtype::BF16 => 2 << 62,
-        _ => 3 << 62,
-    }
-}
-
-/// An address with the type of what is there.
-pub(crate) const fn tagged(address: Address, dtype: Dtype) -> u64 {
-    address.get() | tag(dtype)
-}

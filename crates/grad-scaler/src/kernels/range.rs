@@ -6,7 +6,7 @@ mod update;
 
 use bytemuck::{Pod, Zeroable};
 use freeboard_device::{Compute, DeviceError, Grid, Kernel, Module};
-use freeboard_units::{Dtype, StreamId};
+use freeboard_units::StreamId;
 
 use super::list::{CHUNK, ENTRIES, Entry, THREADS};
 use super::pointer;
@@ -112,17 +112,6 @@ pub(crate) struct UpdateFp8 {
     pub(crate) tensors: u32,
     pub(crate) rows: u32,
     pub(crate) rule: Rule,
-}
-
-/// How an [`Entry`] writes a type; none for types that the kernels do not know.
-pub(crate) const fn number_of(dtype: Dtype) -> Option<u32> {
-    match dtype {
-        Dtype::F32 => Some(0),
-        Dtype::F16 => Some(1),
-        Dtype::BF16 => Some(2),
-        Dtype::F64 => Some(3),
-        _ => None,
-    }
 }
 
 /// The blocks that work on this many elements.

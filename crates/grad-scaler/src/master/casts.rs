@@ -8,11 +8,9 @@ use freeboard_device::{Compute, Grid};
 use freeboard_units::StreamId;
 
 use super::Rounding;
-use crate::fused::{narrow, size_of_tag};
-use crate::kernels::list::{CHUNK, THREADS};
-use crate::kernels::optimizers::{
-    ADD, CAST, CASTS, Cast, CastList, LONGEST, Place, STOCHASTIC, tagged,
-};
+use crate::fused::size_of_tag;
+use crate::kernels::list::{CHUNK, THREADS, narrow, pieces, tagged};
+use crate::kernels::optimizers::{ADD, CAST, CASTS, Cast, CastList, Place, STOCHASTIC};
 use crate::{Float, FusedError, Half};
 
 /// A list of conversions between f32 and f16 or bf16, borrowed until it is [`run`](Self::run).
@@ -148,10 +146,8 @@ impl<'a, D: Compute> Casts<'a, D> {
                 launch(&mut list, &mut blocks)?;
                 list.flags = flags;
             }
-            for piece in 0..item.len.div_ceil(LONGEST) {
-                let done = piece * LONGEST;
-                let len = narrow((item.len - done).min(LONGEST));
-                let (tensor, piece) = (narrow(number as u64), narrow(piece));
+            for (piece, (done, len)) in (0..).zip(pieces(item.len)) {
+                let tensor = narrow(number as u64);
                 list.entries[list.count as usize] = Cast {
                     from: item.from + done * size_of_tag(item.from),
                     to: item.to + done * size_of_tag(item.to),

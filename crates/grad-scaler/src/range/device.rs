@@ -12,11 +12,8 @@ use freeboard_units::{Address, DeviceId, Dtype, StreamId};
 use super::host::with_amax;
 use super::{RangeError, RangeReport, RangeTarget};
 use crate::fp8::Wide;
-use crate::kernels::list::{ENTRIES, Entry};
-use crate::kernels::range::{RANGE, RangeList, Row, blocks, grid, launch, number_of};
-
-/// The most elements of an entry; a larger tensor has several.
-const MOST: u64 = 1 << 31;
+use crate::kernels::list::{ENTRIES, Entry, pieces, tagged};
+use crate::kernels::range::{RANGE, RangeList, Row, blocks, grid, launch};
 
 /// A tensor on a device, with its name for reports.
 pub struct DeviceTensor<'a, D: Compute> {
@@ -77,12 +74,8 @@ impl<'a, D: Compute> DeviceTensor<'a, D> {
 
     /// Its parts, as a kernel takes them.
     fn entries(&self, start: Address) -> impl Iterator<Item = (u64, u64)> + use<D> {
-        let (elements, size) = (self.elements(), self.dtype.size().get());
-        let number = u64::from(number_of(self.dtype).unwrap_or_default()) << 62;
-        (0..elements.div_ceil(MOST)).map(move |part| {
-            let first = part * MOST;
-            ((start.get() + first * size) | number, (elements - first).min(MOST))
-        })
+        let (start, size) = (tagged(start, self.dtype), self.dtype.size().get());
+        pieces(self.elements()).map(move |(before, len)| (start + before * size, len.into()))
     }
 }
 

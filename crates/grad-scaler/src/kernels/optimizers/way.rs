@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::{LONGEST, Place};
+use super::Place;
 use crate::kernels::list::CHUNK;
+use crate::kernels::list::LONGEST;
 
 /// From how many blocks on threads share them: fewer are done before a thread wakes up.
 const SHARED: u32 = 4;
