@@ -11,7 +11,7 @@
 //! | [`device_cuda`] | a device made of a GPU; its driver is found at run time |
 //! | [`device_host`] | a device made of this machine's memory, with streams that run |
 //! | [`device_sim`] | a device made of arithmetic, for tests and for replays without a GPU |
-//! | [`grad_scaler`] | mixed precision: a gradient scaler as `PyTorch`'s and more, casting rules, FP8 |
+//! | `grad_scaler` | mixed precision: a gradient scaler as `PyTorch`'s and more, casting rules, FP8 (feature `mixed-precision`, on by default) |
 //! | [`packing`] | buffers with known lifetimes into the smallest range of addresses |
 //! | [`replay`] | allocation traces and workloads, run under any policy (feature `replay`, on by default) |
 //! | [`snapshot`] | what memory looked like and what had happened to it, as plain data |
@@ -38,6 +38,7 @@ pub use freeboard_device as device;
 pub use freeboard_device_cuda as device_cuda;
 pub use freeboard_device_host as device_host;
 pub use freeboard_device_sim as device_sim;
+#[cfg(feature = "mixed-precision")]
 pub use freeboard_grad_scaler as grad_scaler;
 pub use freeboard_packing as packing;
 #[cfg(feature = "replay")]
@@ -53,5 +54,6 @@ pub use freeboard_device::Device;
 pub use freeboard_device_cuda::CudaDevice;
 pub use freeboard_device_host::HostDevice;
 pub use freeboard_device_sim::SimDevice;
+#[cfg(feature = "mixed-precision")]
 pub use freeboard_grad_scaler::{GradScaler, ScalerConfig};
 pub use freeboard_units::{Address, Bytes, StreamId};
