@@ -2,7 +2,8 @@
 //! `torch.amp.GradScaler`, one line after the other, on every device.
 //!
 //! Reads every `*.json.gz` in the folder that `FREEBOARD_VECTORS` names; `tests/data/vectors` if it
-//! names none. Any NaN equals any NaN.
+//! names none. Any NaN equals any NaN. With `REQUIRE_GPU=1` in the environment a GPU that is not
+//! there is a failure; otherwise the fake driver takes its place.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "counts what is equal")]
@@ -264,6 +265,10 @@ fn run_all<D: Compute + Send + Sync + 'static>(device: D) {
     }
 }
 
+fn gpu_required() -> bool {
+    std::env::var_os("REQUIRE_GPU").is_some_and(|value| value == "1")
+}
+
 #[test]
 fn programs_go_as_in_pytorch_on_the_calling_thread() {
     let config = HostConfig { streams: Streams::Caller, ..HostConfig::new(Bytes::mib(64)) };
@@ -278,8 +283,9 @@ fn programs_go_as_in_pytorch_on_streams_that_are_threads() {
 #[test]
 fn programs_go_as_in_pytorch_through_the_kernels_of_a_gpu() {
     // On a machine with a GPU, on it; elsewhere the same source runs on the fake driver.
-    if let Ok(device) = CudaDevice::new(0) {
-        return run_all(device);
+    match CudaDevice::new(0) {
+        Ok(device) => return run_all(device),
+        Err(reason) => assert!(!gpu_required(), "REQUIRE_GPU=1, and there is no GPU: {reason}"),
     }
     let fake = Fake::load().unwrap();
     // SAFETY: the fake driver stands in for the driver, and stays loaded.

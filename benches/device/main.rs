@@ -1,5 +1,6 @@
 //! What a device costs: its calls by size, cached allocation over it, and a recorded run in which
-//! every block is written and looked at. On this machine's memory, and on a GPU where there is one.
+//! every block is written and looked at. On this machine's memory, and on a GPU where there is one;
+//! there gradients are unscaled and checked, too.
 //!
 //! `cargo bench --bench device` prints tables; with `FREEBOARD_JSON=FILE` it also writes the figures
 //! there. These are measurements of one machine; nothing in the library depends on them.
@@ -10,6 +11,7 @@ mod costs;
 mod cuda;
 mod kernels;
 mod model;
+mod scaler;
 mod touched;
 
 use std::collections::BTreeMap;
@@ -25,12 +27,15 @@ use serde::Serialize;
 use costs::CallTime;
 use cuda::{CudaKernels, DriverPair};
 use kernels::{HostKernels, Kernels};
+use scaler::Unscaled;
 use touched::{Stage, Touched};
 
 /// For cached allocation.
 const REPEAT: Repeat = Repeat { loops: 50, threads: 1 };
 const SIZES: [Bytes; 3] = [Bytes::kib(4), Bytes::mib(3), Bytes::mib(64)];
 const STREAMS: usize = 8;
+/// The name of the fake driver's device.
+const FAKE: &str = "Freeboard fake GPU";
 const RECORDED: &str = "tests/data/resnet50_varsize.trace.gz";
 
 /// What was seen on one device.
@@ -45,6 +50,8 @@ struct Findings {
     /// The same by the driver itself, on a GPU.
     driver: Vec<DriverPair>,
     touched: Vec<Touched>,
+    /// Gradients, on a GPU.
+    unscaled: Vec<Unscaled>,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -74,6 +81,9 @@ fn measure_gpu(device: &CudaDevice) -> Result<Findings, Box<dyn std::error::Erro
     let limits = Limits { most: Bytes::gib(1), divisor: if large { 1 } else { 16 } };
     let mut findings = measure(&name, device, &kernels, &streams, limits)?;
     findings.driver = cuda::driver_pairs(device, &SIZES)?;
+    // The fake driver runs kernels a thread at a time; small cards have no 2 GiB to spare.
+    let tiny = name == FAKE || device.info()?.free < Bytes::gib(4);
+    findings.unscaled = scaler::unscale(device, if tiny { 1 << 16 } else { 1 })?;
     Ok(findings)
 }
 
@@ -110,8 +120,8 @@ fn measure<D: Transfer + Clone + Send + Sync + 'static>(
         .map(|(name, config)| touched::replay(&stage, name, config))
         .collect::<Result<_, _>>()?;
     let cost_model = model::cost_model(&calls);
-    let driver = Vec::new();
-    Ok(Findings { device: name.to_owned(), calls, cost_model, cached, driver, touched })
+    let (device, driver, unscaled) = (name.to_owned(), Vec::new(), Vec::new());
+    Ok(Findings { device, calls, cost_model, cached, driver, touched, unscaled })
 }
 
 /// One size, allocated and freed a thousand times.
@@ -139,6 +149,12 @@ fn print(found: &Findings) {
         println!(
             "  {trace} under {policy}: {blocks} blocks, {bytes} written and read, {wrong_words} \
              wrong words, {reserved} reserved"
+        );
+    }
+    for Unscaled { dtype, tensors, elements, unscale, copy, .. } in &found.unscaled {
+        println!(
+            "  {tensors} x {elements} {dtype} unscaled and checked in {:.4} ms, copied in {:.4} ms",
+            unscale.median_ms, copy.median_ms
         );
     }
 }
