@@ -10,6 +10,7 @@ use std::{fs, iter};
 /// Which crates of ours each crate may use. Arrows point down only.
 const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
+    ("checkpoint", &["units"]),
     ("device", &["units"]),
     ("snapshot", &["units"]),
     ("allocator", &["units", "device", "planning", "snapshot"]),

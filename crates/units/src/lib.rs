@@ -19,8 +19,10 @@ mod address;
 mod bytes;
 mod dtype;
 mod id;
+mod philox;
 
 pub use address::{Address, AddressRange};
 pub use bytes::{Bytes, ParseBytesError};
 pub use dtype::{Dtype, ParseDtypeError};
 pub use id::{DeviceId, EventId, StreamId};
+pub use philox::philox;

@@ -5,7 +5,7 @@ use std::slice;
 
 use half::{bf16, f16};
 
-use super::round::{Half, Sealed, philox};
+use super::round::{Half, Sealed};
 use super::way::{self, Chunk, word};
 use super::{ADD, CastList, STOCHASTIC};
 
@@ -103,7 +103,7 @@ pub(super) fn narrow<T: Sealed>(
         return;
     };
     for (number, (from, to)) in from.chunks(4).zip(to.chunks_mut(4)).enumerate() {
-        let random = philox(seed, chunk.counter(at + 4 * number, step));
+        let random = freeboard_units::philox(seed, chunk.counter(at + 4 * number, step));
         for ((to, &from), random) in to.iter_mut().zip(from).zip(random) {
             *to = T::random(from, random);
         }

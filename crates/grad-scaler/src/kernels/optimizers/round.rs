@@ -1,4 +1,4 @@
-//! f32 to f16 and bf16, to nearest or at random, and back; the random bits.
+//! f32 to f16 and bf16, to nearest or at random, and back.
 //!
 //! Branches are few, so that loops become vector instructions. A NaN becomes the one that GPUs make.
 #![expect(
@@ -11,28 +11,6 @@ use half::{bf16, f16};
 use crate::Float;
 
 const NAN: u16 = 0x7fff;
-
-/// Four words of random bits by Philox4x32-10 (Salmon et al., SC '11): the same for the same seed and
-/// counter, everywhere.
-#[inline(always)]
-pub(crate) fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
-    let [mut a, mut b, mut c, mut d] = counter;
-    let (mut low, mut high) = halves(seed);
-    for _ in 0..10 {
-        let (first_low, first_high) = halves(0xd251_1f53 * u64::from(a));
-        let (second_low, second_high) = halves(0xcd9e_8d57 * u64::from(c));
-        (a, b, c, d) = (second_high ^ b ^ low, second_low, first_high ^ d ^ high, first_low);
-        low = low.wrapping_add(0x9e37_79b9);
-        high = high.wrapping_add(0xbb67_ae85);
-    }
-    [a, b, c, d]
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "two halves of a number")]
-#[inline(always)]
-const fn halves(number: u64) -> (u32, u32) {
-    (number as u32, (number >> 32) as u32)
-}
 
 /// A type of 16 bits that an f32 is rounded to: [`f16`](struct@f16) and [`bf16`].
 pub trait Half: Float + Sealed {}
