@@ -1,167 +1,194 @@
 //! The dynamic programme over a fixed number of memory slots, for chains whose exact step functions
 //! would be too long.
 //!
-//! The room is counted in slots, and what is stored is rounded up to whole slots. So every plan found
-//! fits; and since at most one value a layer is stored at once, it costs no more time than the best
-//! plan in a budget that is smaller by one slot a layer.
+//! The room is counted in slots. What is stored is rounded to whole slots so that the sum over any run
+//! of layers is off by less than one slot; single sums may be off either way. So a plan found for some
+//! slots is looked at with its true bytes, from the most slots down, and the first that fits is taken.
+//!
+//! How good that is: at most one value a layer is stored at once, and each is off by less than a slot.
+//! A plan that fits in the room less two slots a layer fits in the slots less one a layer when it is
+//! rounded; and what is found for those slots fits in the room. So it costs no more time than that plan.
 
 use super::costs::Costs;
 use super::unfold::{Choice, unfold};
 use crate::Operation;
 
-/// The least extra time of a stretch by the slots it has: none fits below `low`, then these times,
-/// then 0.
-#[derive(Clone, Default)]
+/// Columns filled together: what one reads, the others find in the cache.
+const TOGETHER: usize = 4;
+
+/// The least extra time of one stretch by the slots it has: none fits below `low`, then `count` times
+/// from `start` on, then 0.
+#[derive(Clone, Copy)]
 struct Row {
     low: usize,
+    start: usize,
+    count: usize,
+}
+
+/// The rows of all stretches that end at one layer.
+#[derive(Default)]
+struct Column {
+    /// Of s at `t - s`.
+    rows: Vec<Row>,
     times: Vec<f32>,
 }
 
-impl Row {
-    fn time(&self, slot: usize) -> f32 {
-        match slot.checked_sub(self.low) {
+impl Column {
+    /// The first slot that fits, and the times from there on.
+    fn row(&self, s: usize, t: usize) -> (usize, &[f32]) {
+        let Row { low, start, count } = self.rows[t - s];
+        (low, &self.times[start..start + count])
+    }
+
+    fn time(&self, s: usize, t: usize, slot: usize) -> f32 {
+        let (low, times) = self.row(s, t);
+        match slot.checked_sub(low) {
             None => f32::INFINITY,
-            Some(at) => self.times.get(at).copied().unwrap_or(0.0),
+            Some(at) => times.get(at).copied().unwrap_or(0.0),
         }
     }
 
-    const fn end(&self) -> usize {
-        self.low + self.times.len()
+    fn push(&mut self, low: usize, times: &[f32]) {
+        self.rows.push(Row { low, start: self.times.len(), count: times.len() });
+        self.times.extend_from_slice(times);
     }
 }
 
-/// The rows of all stretches.
+/// The table, filled for up to some slots.
 pub(crate) struct Grid<'a> {
     costs: &'a Costs,
-    rows: Vec<Row>,
+    /// Column t at t - 1.
+    columns: Vec<Column>,
+    /// Slots of a(i) and of saved(i).
+    output: Vec<usize>,
+    saved: Vec<usize>,
     /// Bytes a slot.
     unit: u64,
     slots: usize,
-    /// By how much the slots together exceed the room.
-    over: u64,
     /// No extra time above this is of interest.
     bound: f32,
 }
 
-/// A plan in `room` (without a(0)), or `None` where none fits after rounding, or none costs less extra
-/// time than `bound`.
-pub(crate) fn solve(costs: &Costs, room: u64, slots: usize, bound: f64) -> Option<Vec<Operation>> {
-    let layers = costs.layers;
-    let unit = room.div_ceil(slots as u64).max(1);
-    let slots = usize::try_from(room.div_ceil(unit)).ok()?;
-    let over = slots as u64 * unit - room;
+impl<'a> Grid<'a> {
+    /// Fills the table for `room` bytes (without a(0)) in `slots`.
     #[expect(clippy::cast_possible_truncation, reason = "a bound, and a little more")]
-    let bound = (bound * (1.0 + 1e-5)) as f32;
-    let rows = vec![Row::default(); layers * layers];
-    let mut grid = Grid { costs, rows, unit, slots, over, bound };
-    let mut times = vec![0.0; slots + 1];
-    for length in 0..layers {
-        for s in 1..=layers - length {
-            let row = grid.fill(s, s + length, &mut times);
-            grid.rows[(s - 1) * layers + s + length - 1] = row;
+    pub(crate) fn new(costs: &'a Costs, room: u64, slots: usize, bound: f64) -> Self {
+        let layers = costs.layers;
+        let unit = room.div_ceil(slots as u64).max(1);
+        let slots = usize::try_from(room / unit).unwrap_or(slots);
+        let mut grid = Self {
+            costs,
+            columns: (0..layers).map(|_| Column::default()).collect(),
+            output: rounded(&costs.output, unit),
+            saved: rounded(&costs.saved, unit),
+            unit,
+            slots,
+            bound: (bound * (1.0 + 1e-5)) as f32,
+        };
+        let mut times = vec![0.0; slots + 1];
+        for first in (1..=layers).step_by(TOGETHER) {
+            let last = layers.min(first + TOGETHER - 1);
+            for s in (1..=last).rev() {
+                for t in s.max(first)..=last {
+                    let kept = grid.fill(s, t, &mut times);
+                    let times = &times[kept.0.min(kept.1)..kept.1];
+                    grid.columns[t - 1].push(kept.0, times);
+                }
+            }
         }
-    }
-    (grid.row(1, layers).time(slots) < f32::INFINITY).then(|| grid.operations())
-}
-
-impl Grid<'_> {
-    fn row(&self, s: usize, t: usize) -> &Row {
-        &self.rows[(s - 1) * self.costs.layers + t - 1]
+        grid
     }
 
-    /// The slots that `bytes` take when they are stored.
-    fn stored(&self, bytes: u64) -> usize {
+    /// Bytes a slot.
+    pub(crate) const fn unit(&self) -> u64 {
+        self.unit
+    }
+
+    /// The most slots there is a plan to be had for.
+    pub(crate) const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn time(&self, s: usize, t: usize, slot: usize) -> f32 {
+        self.columns[t - 1].time(s, t, slot)
+    }
+
+    /// The slots that hold `bytes` while one operation runs.
+    fn needs(&self, bytes: u64) -> usize {
         usize::try_from(bytes.div_ceil(self.unit)).unwrap_or(usize::MAX)
     }
 
-    /// The least slot whose room is at least `bytes`.
-    fn least(&self, bytes: u64) -> usize {
-        self.stored(bytes.saturating_add(self.over))
-    }
-
-    /// The most slots a stretch that begins at `s` can have.
-    fn most(&self, s: usize) -> Option<usize> {
-        let beside = if s == 1 { 0 } else { self.costs.output[s - 1] };
-        self.slots.checked_sub(self.stored(beside))
-    }
-
-    fn fill(&self, s: usize, t: usize, times: &mut [f32]) -> Row {
-        let Some(most) = self.most(s) else { return Row { low: usize::MAX, times: Vec::new() } };
+    /// The times of s..t by slot: those from the first to before the second number are of interest.
+    fn fill(&self, s: usize, t: usize, times: &mut [f32]) -> (usize, usize) {
+        // What lies beside a stretch that does not begin the chain: a(s-1).
+        let beside = if s == 1 { 0 } else { self.output[s - 1] };
+        let Some(most) = self.slots.checked_sub(beside) else { return (usize::MAX, 0) };
         let times = &mut times[..=most];
         times.fill(f32::INFINITY);
         self.save(s, t, times);
-        let mut passing = 0;
+        let column = &self.columns[t - 1];
+        let held = self.costs.held(t);
+        let (mut passing, mut needs) = (0, 0);
+        // Times fall with the slots. From `until` on, less than one pass forward is reached already.
+        let mut until = times.len();
         for j in s + 1..=t {
-            passing = passing.max(self.costs.pass_needs(s, j - 1));
-            let needs = self.least(self.costs.held(t) + passing);
+            let pass = self.costs.pass_needs(s, j - 1);
+            if pass > passing {
+                passing = pass;
+                needs = self.needs(held + passing);
+            }
             let time = single(self.costs.forward_time(s, j - 1));
-            if time > self.bound || needs > most || times[needs] <= time {
+            while until > 0 && times[until - 1] <= time {
+                until -= 1;
+            }
+            if needs >= until || time > self.bound {
                 break;
             }
-            self.join((s, j, t), needs, time, times);
+            let upper = column.row(j, t);
+            let upper = (upper.0.saturating_add(self.output[j - 1]), upper.1);
+            join(&mut times[..until], needs, time, upper, self.columns[j - 2].row(s, j - 1));
         }
         let low = times.partition_point(|&time| time > self.bound);
         if low > most {
-            return Row { low: usize::MAX, times: Vec::new() };
+            return (usize::MAX, 0);
         }
-        let end = times.partition_point(|&time| time > 0.0);
-        Row { low, times: times[low..end.max(low)].to_vec() }
+        (low, times.partition_point(|&time| time > 0.0).max(low))
     }
 
     fn save(&self, s: usize, t: usize, times: &mut [f32]) {
-        let needs = self.least(self.costs.save_needs(s, t));
+        let needs = self.needs(self.costs.save_needs(s, t));
         if s == t {
             if let Some(enough) = times.get_mut(needs..) {
                 enough.fill(0.0);
             }
             return;
         }
-        let (rest, kept) = (self.row(s + 1, t), self.stored(self.costs.saved[s]));
-        let from = needs.max(rest.low.saturating_add(kept));
-        for (time, slot) in times.iter_mut().enumerate().skip(from).map(|(at, time)| (time, at)) {
-            *time = rest.time(slot - kept);
-        }
+        let (low, rest) = self.columns[t - 1].row(s + 1, t);
+        let low = low.saturating_add(self.saved[s]);
+        let from = needs.max(low);
+        let Some(times) = times.get_mut(from..) else { return };
+        let rest = rest.get(from - low..).unwrap_or_default();
+        let some = rest.len().min(times.len());
+        times[..some].copy_from_slice(&rest[..some]);
+        times[some..].fill(0.0);
     }
 
-    /// Lowers `times` to those of keeping the input of `j`, where they are less.
-    fn join(&self, (s, j, t): (usize, usize, usize), needs: usize, time: f32, times: &mut [f32]) {
-        let kept = self.stored(self.costs.output[j - 1]);
-        let (upper, lower) = (self.row(j, t), self.row(s, j - 1));
-        let from = needs.max(upper.low.saturating_add(kept)).max(lower.low);
-        // Where less than the pass forward is reached already, nothing is to be gained.
-        let until = times.partition_point(|&reached| reached > time);
-        if from >= until {
-            return;
-        }
-        let (upper_end, lower_end) = (upper.end() + kept, lower.end());
-        let both = upper_end.min(lower_end).clamp(from, until);
-        let one = upper_end.max(lower_end).clamp(from, until);
-        let uppers = upper.times.get(from - kept - upper.low..).unwrap_or_default();
-        let lowers = lower.times.get(from - lower.low..).unwrap_or_default();
-        for ((reached, upper), lower) in times[from..both].iter_mut().zip(uppers).zip(lowers) {
-            *reached = least(*reached, time + upper + lower);
-        }
-        let rest = if upper_end > lower_end { uppers } else { lowers };
-        let rest = rest.get(both - from..).unwrap_or_default();
-        for (reached, rest) in times[both..one].iter_mut().zip(rest) {
-            *reached = least(*reached, time + rest);
-        }
-        times[one..until].fill(time);
-    }
-
-    fn operations(&self) -> Vec<Operation> {
-        unfold(self.costs.layers, self.slots, |s, t, slot| {
-            let wanted = self.row(s, t).time(slot);
-            let saved = slot.checked_sub(self.stored(self.costs.saved[s]));
-            let fits = slot >= self.least(self.costs.save_needs(s, t));
-            if let Some(upper) = saved
-                && fits
-                && self.row(s + 1, t).time(upper) <= wanted
-            {
-                return (Choice::Save, upper, 0);
-            }
-            let (j, upper) = self.kept(s, t, slot);
-            (Choice::KeepInputOf(j), upper, slot)
+    /// The plan for this many slots, if there is one.
+    pub(crate) fn operations(&self, slots: usize) -> Option<Vec<Operation>> {
+        let layers = self.costs.layers;
+        (self.time(1, layers, slots) < f32::INFINITY).then(|| {
+            unfold(layers, slots, |s, t, slot| {
+                let saved = slot.checked_sub(self.saved[s]);
+                let fits = slot >= self.needs(self.costs.save_needs(s, t));
+                if let Some(upper) = saved
+                    && fits
+                    && self.time(s + 1, t, upper) <= self.time(s, t, slot)
+                {
+                    return (Choice::Save, upper, 0);
+                }
+                let (j, upper) = self.kept(s, t, slot);
+                (Choice::KeepInputOf(j), upper, slot)
+            })
         })
     }
 
@@ -171,21 +198,56 @@ impl Grid<'_> {
         let mut passing = 0;
         for j in s + 1..=t {
             passing = passing.max(self.costs.pass_needs(s, j - 1));
-            if self.least(self.costs.held(t) + passing) > slot {
+            if self.needs(self.costs.held(t) + passing) > slot {
                 break;
             }
-            let Some(upper) = slot.checked_sub(self.stored(self.costs.output[j - 1])) else {
-                continue;
-            };
-            let time = single(self.costs.forward_time(s, j - 1))
-                + self.row(j, t).time(upper)
-                + self.row(s, j - 1).time(slot);
+            let Some(upper) = slot.checked_sub(self.output[j - 1]) else { continue };
+            let time = single(self.costs.forward_time(s, j - 1));
+            let time = time + self.time(j, t, upper) + self.time(s, j - 1, slot);
             if time < best.0 {
                 best = (time, j, upper);
             }
         }
         (best.1, best.2)
     }
+}
+
+/// Lowers `times` to `time` and those of the two parts, where that is less.
+fn join(
+    times: &mut [f32],
+    needs: usize,
+    time: f32,
+    (upper_low, upper): (usize, &[f32]),
+    (lower_low, lower): (usize, &[f32]),
+) {
+    let from = needs.max(upper_low).max(lower_low);
+    let Some(times) = times.get_mut(from..) else { return };
+    let upper = upper.get(from - upper_low..).unwrap_or_default();
+    let lower = lower.get(from - lower_low..).unwrap_or_default();
+    let both = upper.len().min(lower.len()).min(times.len());
+    let (first, times) = times.split_at_mut(both);
+    for ((reached, upper), lower) in first.iter_mut().zip(upper).zip(lower) {
+        *reached = least(*reached, time + upper + lower);
+    }
+    let rest = if upper.len() > lower.len() { &upper[both..] } else { &lower[both..] };
+    let (second, times) = times.split_at_mut(rest.len().min(times.len()));
+    for (reached, rest) in second.iter_mut().zip(rest) {
+        *reached = least(*reached, time + rest);
+    }
+    for reached in times {
+        *reached = least(*reached, time);
+    }
+}
+
+/// Sizes in slots. The sum of any run of them is off by less than one slot.
+fn rounded(bytes: &[u64], unit: u64) -> Vec<usize> {
+    let mut until = unit / 2;
+    let slots = bytes.iter().map(|bytes| {
+        let before = until / unit;
+        until += bytes;
+        usize::try_from(until / unit - before).unwrap_or(usize::MAX)
+    });
+    slots.collect()
 }
 
 /// The lesser one; unlike `f32::min` it is one instruction.
