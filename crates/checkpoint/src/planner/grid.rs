@@ -9,12 +9,21 @@
 //! A plan that fits in the room less two slots a layer fits in the slots less one a layer when it is
 //! rounded; and what is found for those slots fits in the room. So it costs no more time than that plan.
 
+use std::iter;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use super::costs::Costs;
 use super::unfold::{Choice, unfold};
 use crate::Operation;
 
-/// Columns filled together: what one reads, the others find in the cache.
-const TOGETHER: usize = 4;
+/// Stretches that begin in so many layers and end in so many are filled together: what one reads, the
+/// others find in the cache. Blocks at the same distance from the diagonal do not need each other.
+const BLOCK: usize = 16;
+
+/// So few slots are not looked at by halves any more.
+const STRETCH: usize = 96;
 
 /// The least extra time of one stretch by the slots it has: none fits below `low`, then `count` times
 /// from `start` on, then 0.
@@ -25,40 +34,46 @@ struct Row {
     count: usize,
 }
 
-/// The rows of all stretches that end at one layer.
-#[derive(Default)]
-struct Column {
-    /// Of s at `t - s`.
+/// The rows of stretches that begin at one layer, one behind the other in memory: filling reads them in
+/// this order.
+#[derive(Clone, Default)]
+struct Start {
     rows: Vec<Row>,
     times: Vec<f32>,
 }
 
-impl Column {
+impl Start {
     /// The first slot that fits, and the times from there on.
-    fn row(&self, s: usize, t: usize) -> (usize, &[f32]) {
-        let Row { low, start, count } = self.rows[t - s];
+    fn row(&self, at: usize) -> (usize, &[f32]) {
+        let Row { low, start, count } = self.rows[at];
         (low, &self.times[start..start + count])
-    }
-
-    fn time(&self, s: usize, t: usize, slot: usize) -> f32 {
-        let (low, times) = self.row(s, t);
-        match slot.checked_sub(low) {
-            None => f32::INFINITY,
-            Some(at) => times.get(at).copied().unwrap_or(0.0),
-        }
     }
 
     fn push(&mut self, low: usize, times: &[f32]) {
         self.rows.push(Row { low, start: self.times.len(), count: times.len() });
         self.times.extend_from_slice(times);
     }
+
+    fn extend(&mut self, other: &Self) {
+        let moved = self.times.len();
+        self.rows.extend(other.rows.iter().map(|row| Row { start: row.start + moved, ..*row }));
+        self.times.extend_from_slice(&other.times);
+    }
+}
+
+/// One block while it is filled.
+struct Block {
+    /// The layers the stretches begin and end at.
+    begin: RangeInclusive<usize>,
+    end: RangeInclusive<usize>,
+    starts: Vec<Start>,
 }
 
 /// The table, filled for up to some slots.
 pub(crate) struct Grid<'a> {
     costs: &'a Costs,
-    /// Column t at t - 1.
-    columns: Vec<Column>,
+    /// Those of s at s - 1, and in them the row of s..t at t - s.
+    starts: Vec<Start>,
     /// Slots of a(i) and of saved(i).
     output: Vec<usize>,
     saved: Vec<usize>,
@@ -78,25 +93,66 @@ impl<'a> Grid<'a> {
         let slots = usize::try_from(room / unit).unwrap_or(slots);
         let mut grid = Self {
             costs,
-            columns: (0..layers).map(|_| Column::default()).collect(),
+            starts: (0..layers).map(|_| Start::default()).collect(),
             output: rounded(&costs.output, unit),
             saved: rounded(&costs.saved, unit),
             unit,
             slots,
             bound: (bound * (1.0 + 1e-5)) as f32,
         };
-        let mut times = vec![0.0; slots + 1];
-        for first in (1..=layers).step_by(TOGETHER) {
-            let last = layers.min(first + TOGETHER - 1);
-            for s in (1..=last).rev() {
-                for t in s.max(first)..=last {
-                    let kept = grid.fill(s, t, &mut times);
-                    let times = &times[kept.0.min(kept.1)..kept.1];
-                    grid.columns[t - 1].push(kept.0, times);
+        let blocks = layers.div_ceil(BLOCK);
+        for distance in 0..blocks {
+            for block in grid.diagonal(distance, blocks) {
+                for (s, start) in block.begin.zip(&block.starts) {
+                    grid.starts[s - 1].extend(start);
                 }
             }
         }
         grid
+    }
+
+    /// Fills the blocks at this distance from the diagonal, on all cores.
+    fn diagonal(&self, distance: usize, blocks: usize) -> Vec<Block> {
+        let count = blocks - distance;
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut times = vec![0.0; self.slots + 1];
+            let numbers = iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
+            let numbers = numbers.take_while(|&number| number < count);
+            numbers.map(|number| self.block(number, number + distance, &mut times)).collect()
+        };
+        let cores = thread::available_parallelism().map_or(1, usize::from).min(count);
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
+            let mut done: Vec<Block> = work();
+            // A thread that panics has found a fault of this file: so does this one then.
+            done.extend(others.into_iter().flat_map(|other| other.join().expect("filled")));
+            done
+        })
+    }
+
+    fn block(&self, begin: usize, end: usize, times: &mut [f32]) -> Block {
+        let layers = |block| 1 + block * BLOCK..=self.costs.layers.min((block + 1) * BLOCK);
+        let (begin, end) = (layers(begin), layers(end));
+        let starts = vec![Start::default(); begin.clone().count()];
+        let mut block = Block { begin: begin.clone(), end: end.clone(), starts };
+        for s in begin.clone().rev() {
+            for t in end.clone().skip_while(|&t| t < s) {
+                let (low, until) = self.fill(&block, s, t, times);
+                block.starts[s - begin.start()].push(low, &times[low.min(until)..until]);
+            }
+        }
+        block
+    }
+
+    /// The row of s..t, from the block that is being filled or the table.
+    fn row<'b>(&'b self, block: &'b Block, s: usize, t: usize) -> (usize, &'b [f32]) {
+        let first = *block.end.start();
+        if s <= *block.begin.end() && t >= first {
+            block.starts[s - block.begin.start()].row(t - first.max(s))
+        } else {
+            self.starts[s - 1].row(t - s)
+        }
     }
 
     /// Bytes a slot.
@@ -110,7 +166,11 @@ impl<'a> Grid<'a> {
     }
 
     fn time(&self, s: usize, t: usize, slot: usize) -> f32 {
-        self.columns[t - 1].time(s, t, slot)
+        let (low, times) = self.starts[s - 1].row(t - s);
+        match slot.checked_sub(low) {
+            None => f32::INFINITY,
+            Some(at) => times.get(at).copied().unwrap_or(0.0),
+        }
     }
 
     /// The slots that hold `bytes` while one operation runs.
@@ -119,14 +179,13 @@ impl<'a> Grid<'a> {
     }
 
     /// The times of s..t by slot: those from the first to before the second number are of interest.
-    fn fill(&self, s: usize, t: usize, times: &mut [f32]) -> (usize, usize) {
+    fn fill(&self, block: &Block, s: usize, t: usize, times: &mut [f32]) -> (usize, usize) {
         // What lies beside a stretch that does not begin the chain: a(s-1).
         let beside = if s == 1 { 0 } else { self.output[s - 1] };
         let Some(most) = self.slots.checked_sub(beside) else { return (usize::MAX, 0) };
         let times = &mut times[..=most];
         times.fill(f32::INFINITY);
-        self.save(s, t, times);
-        let column = &self.columns[t - 1];
+        self.save(block, s, t, times);
         let held = self.costs.held(t);
         let (mut passing, mut needs) = (0, 0);
         // Times fall with the slots. From `until` on, less than one pass forward is reached already.
@@ -144,9 +203,9 @@ impl<'a> Grid<'a> {
             if needs >= until || time > self.bound {
                 break;
             }
-            let upper = column.row(j, t);
+            let upper = self.row(block, j, t);
             let upper = (upper.0.saturating_add(self.output[j - 1]), upper.1);
-            join(&mut times[..until], needs, time, upper, self.columns[j - 2].row(s, j - 1));
+            join(&mut times[..until], needs, time, upper, self.row(block, s, j - 1));
         }
         let low = times.partition_point(|&time| time > self.bound);
         if low > most {
@@ -155,7 +214,7 @@ impl<'a> Grid<'a> {
         (low, times.partition_point(|&time| time > 0.0).max(low))
     }
 
-    fn save(&self, s: usize, t: usize, times: &mut [f32]) {
+    fn save(&self, block: &Block, s: usize, t: usize, times: &mut [f32]) {
         let needs = self.needs(self.costs.save_needs(s, t));
         if s == t {
             if let Some(enough) = times.get_mut(needs..) {
@@ -163,7 +222,7 @@ impl<'a> Grid<'a> {
             }
             return;
         }
-        let (low, rest) = self.columns[t - 1].row(s + 1, t);
+        let (low, rest) = self.row(block, s + 1, t);
         let low = low.saturating_add(self.saved[s]);
         let from = needs.max(low);
         let Some(times) = times.get_mut(from..) else { return };
@@ -226,9 +285,7 @@ fn join(
     let lower = lower.get(from - lower_low..).unwrap_or_default();
     let both = upper.len().min(lower.len()).min(times.len());
     let (first, times) = times.split_at_mut(both);
-    for ((reached, upper), lower) in first.iter_mut().zip(upper).zip(lower) {
-        *reached = least(*reached, time + upper + lower);
-    }
+    lower_to(first, &upper[..both], &lower[..both], time);
     let rest = if upper.len() > lower.len() { &upper[both..] } else { &lower[both..] };
     let (second, times) = times.split_at_mut(rest.len().min(times.len()));
     for (reached, rest) in second.iter_mut().zip(rest) {
@@ -236,6 +293,28 @@ fn join(
     }
     for reached in times {
         *reached = least(*reached, time);
+    }
+}
+
+/// Lowers what is reached to `time` and both parts', where that is less. All fall with the slots: the
+/// cheapest sum and the dearest that is reached tell whether there is such a place at all.
+fn lower_to(reached: &mut [f32], upper: &[f32], lower: &[f32], time: f32) {
+    let (Some(&dearest), Some(last_upper), Some(last_lower)) =
+        (reached.first(), upper.last(), lower.last())
+    else {
+        return;
+    };
+    if time + last_upper + last_lower >= dearest {
+        return;
+    }
+    if reached.len() > STRETCH {
+        let half = reached.len() / 2;
+        let (first, second) = reached.split_at_mut(half);
+        lower_to(second, &upper[half..], &lower[half..], time);
+        return lower_to(first, &upper[..half], &lower[..half], time);
+    }
+    for ((reached, upper), lower) in reached.iter_mut().zip(upper).zip(lower) {
+        *reached = least(*reached, time + upper + lower);
     }
 }
 

@@ -119,11 +119,8 @@ pub fn optimal_with(chain: &Chain, budget: Bytes, effort: Effort) -> Result<Opti
     let room = (budget - input).get();
     let mut plan = planned(chain, least.operations());
     let slots = effort.slots.max(1);
-    // A coarse pass first: what it finds spares the finer one part of its work.
-    for slots in [slots.div_ceil(8), slots] {
-        if let Some(found) = discretised(chain, &costs, budget, slots, plan.extra_time()) {
-            plan = better(plan, found);
-        }
+    if let Some(found) = discretised(chain, &costs, budget, slots, plan.extra_time()) {
+        plan = better(plan, found);
     }
     let bound = plan.extra_time() * (1.0 + 1e-12);
     let tried = (costs.layers <= effort.exact_layers).then_some(EXACT_WORK);
