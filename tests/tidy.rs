@@ -32,6 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "units",
             "device",
             "allocator",
+            "checkpoint",
             "device-sim",
             "device-cuda",
             "replay",

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+mod draw;
 mod error;
 mod graph;
 mod link;
@@ -14,6 +15,7 @@ mod random;
 mod validate;
 
 pub use chain::{Chain, Layer};
+pub use draw::curve_picture;
 pub use error::{ChainError, Cost};
 pub use graph::{Graph, GraphError};
 pub use link::Link;

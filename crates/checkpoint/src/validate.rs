@@ -23,6 +23,8 @@ pub struct Checked {
     pub forward_runs: Vec<u32>,
     /// The device memory in use during each operation.
     pub bytes_during: Vec<Bytes>,
+    /// When each operation is done, waiting included.
+    pub done_at: Vec<f64>,
 }
 
 /// Why a plan cannot be run.
@@ -139,6 +141,7 @@ impl<'a> Run<'a> {
             waiting_time: 0.0,
             forward_runs: vec![0; layers],
             bytes_during: Vec::new(),
+            done_at: Vec::new(),
         };
         Self {
             chain,
@@ -170,6 +173,7 @@ impl<'a> Run<'a> {
             Operation::Await { layer, what } => self.wait_for(layer, what)?,
         }
         self.checked.total_time = self.now;
+        self.checked.done_at.push(self.now);
         Ok(())
     }
 

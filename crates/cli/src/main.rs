@@ -1,7 +1,7 @@
 //! The `freeboard` command.
 //!
 //! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of
-//! memory, or the buffers were not packed within the capacity; 2, bad usage or input, or a driver that
+//! memory, or the buffers were not packed within the capacity, or no plan fits in the budget; 2, bad usage or input, or a driver that
 //! fails, with a message that names the place and the remedy.
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ mod least;
 mod options;
 mod output;
 mod pack;
+mod plan;
 mod progress;
 mod replay;
 mod snapshot_file;
@@ -45,6 +46,7 @@ enum Verb {
     Compare(compare::Arguments),
     Time(time::Arguments),
     Pack(pack::Arguments),
+    Plan(plan::Arguments),
     Workload(workload::Arguments),
     Summary(summary::Arguments),
     Convert(convert::Arguments),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Compare(arguments) => compare::run(&arguments),
         Verb::Time(arguments) => time::run(&arguments),
         Verb::Pack(arguments) => pack::run(&arguments),
+        Verb::Plan(arguments) => plan::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
         Verb::Summary(arguments) => summary::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),

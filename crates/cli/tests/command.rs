@@ -11,6 +11,8 @@ mod devices;
 mod diagnose;
 #[path = "command/pack.rs"]
 mod pack;
+#[path = "command/plan.rs"]
+mod plan;
 #[path = "command/runbook.rs"]
 mod runbook;
 #[path = "command/snapshot.rs"]
