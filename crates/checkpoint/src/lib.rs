@@ -21,5 +21,8 @@ pub use planner::{
     Effort, Optimal, PlanError, Proof, keep_all, least_bytes, optimal, optimal_with,
 };
 pub use random::Random;
-pub use run::{Fingerprint, Meter, Offload, Segment, Stay};
+pub use run::{
+    Check, Fingerprint, Held, Meter, Moves, Nested, NestedState, Offload, PeakWatch, Place,
+    ProfileError, Profiler, Report, RunError, Runner, RunnerError, Segment, Stay, Tensor, Verdict,
+};
 pub use validate::{Checked, InvalidPlan, check};
