@@ -6,9 +6,13 @@
 mod errors;
 #[path = "run/model.rs"]
 mod model;
+#[path = "run/nested.rs"]
+mod nested;
 #[path = "run/numbers.rs"]
 mod numbers;
 #[path = "run/offload.rs"]
 mod offload;
 #[path = "run/plans.rs"]
 mod plans;
+#[path = "run/profile.rs"]
+mod profile;

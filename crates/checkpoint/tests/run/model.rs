@@ -14,6 +14,7 @@ use freeboard_units::{Bytes, Dtype};
 pub(crate) struct Ledger {
     live: Cell<u64>,
     peak: Cell<u64>,
+    peak_of_call: Cell<u64>,
     /// The most memory in use during each call, in order.
     pub(crate) during: RefCell<Vec<u64>>,
     calls: Cell<u32>,
@@ -39,7 +40,7 @@ impl Ledger {
     /// Begins a call, which fails if it was told to.
     pub(crate) fn call(&self) -> Result<(), Told> {
         self.calls.set(self.calls.get() + 1);
-        self.peak.set(self.live.get());
+        self.peak_of_call.set(self.live.get());
         match self.fault.get() {
             (call, true) if call == self.calls.get() => panic_any(Told(call)),
             (call, false) if call == self.calls.get() => Err(Told(call)),
@@ -49,7 +50,7 @@ impl Ledger {
 
     /// Ends it.
     pub(crate) fn end(&self) {
-        self.during.borrow_mut().push(self.peak.get());
+        self.during.borrow_mut().push(self.peak_of_call.get());
     }
 }
 
@@ -78,7 +79,9 @@ impl Vector {
     pub(crate) fn new(ledger: &Rc<Ledger>, numbers: Vec<f32>) -> Self {
         let live = ledger.live.get() + 4 * numbers.len() as u64;
         ledger.live.set(live);
-        ledger.peak.set(ledger.peak.get().max(live));
+        for peak in [&ledger.peak, &ledger.peak_of_call] {
+            peak.set(peak.get().max(live));
+        }
         Self { numbers, ledger: Rc::clone(ledger) }
     }
 
