@@ -145,7 +145,7 @@ impl<S: Segment, E: From<RunError<S::Error>>> Segment for Nested<S, E> {
         gradient: &S::Value,
         random: Random,
     ) -> Result<S::Value, E> {
-        let mut state = State::new(self.script.layers);
+        let mut state = State::after(&saved.0);
         let pass = pass(&self.script, self.check, &mut state, (input, random));
         let mut pass = Pass { base: Some(&saved.0), gradient: Some(gradient), ..pass };
         Ok(pass.second_half(&mut self.segments, &mut Stay, false)?)

@@ -190,15 +190,11 @@ impl<S: Segment, O: Moves<S>> Pass<'_, S, O> {
         match self.state.transfer(operation, offload) {
             Ok(true) => Ok(()),
             Ok(false) => {
-                let layer = operation.layer();
-                Err(self.missing(
-                    segments,
-                    number,
-                    match stored(operation) {
-                        Stored::Input => Tensor::Activation(layer - 1),
-                        Stored::Saved => Tensor::Saved(layer),
-                    },
-                ))
+                let what = match stored(operation) {
+                    Stored::Input => Tensor::Activation(operation.layer() - 1),
+                    Stored::Saved => Tensor::Saved(operation.layer()),
+                };
+                Err(self.missing(segments, number, what))
             }
             Err(source) => Err(self.failed(segments, number, source)),
         }

@@ -24,6 +24,56 @@ pub enum Check {
 ///
 /// Made once per plan and used for every step; a step allocates nothing of its own. After an error or a
 /// panic in a segment all values of the step are dropped, and the next step can run.
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use freeboard_checkpoint::{Chain, Layer, Random, Runner, Segment, optimal};
+/// use freeboard_units::Bytes;
+///
+/// /// Multiplies by its weight.
+/// struct Scale {
+///     weight: f32,
+///     gradient: f32,
+/// }
+///
+/// impl Segment for Scale {
+///     type Value = f32; // a tensor, in earnest
+///     type Saved = f32; // nothing but the output
+///     type Error = Infallible;
+///
+///     fn name(&self) -> &str {
+///         "scale"
+///     }
+///     fn forward(&self, input: &f32, _: Random) -> Result<f32, Infallible> {
+///         Ok(input * self.weight)
+///     }
+///     fn forward_saving(&self, input: &f32, _: Random) -> Result<f32, Infallible> {
+///         Ok(input * self.weight)
+///     }
+///     fn output<'saved>(&self, saved: &'saved f32) -> Option<&'saved f32> {
+///         Some(saved)
+///     }
+///     fn backward(&mut self, input: &f32, _: &f32, gradient: &f32, _: Random) -> Result<f32, Infallible> {
+///         self.gradient += input * gradient;
+///         Ok(self.weight * gradient)
+///     }
+/// }
+///
+/// let layer = Layer {
+///     output_bytes: Bytes::new(4),
+///     saved_bytes: Bytes::new(4),
+///     ..Layer::new("scale", 1.0, 2.0)
+/// };
+/// let chain = Chain::new(Bytes::new(4), vec![layer; 8])?; // or `Profiler::profile`
+/// let plan = optimal(&chain, Bytes::new(28))?; // keeping all takes 44 bytes
+/// let mut segments: Vec<_> = (0..8).map(|_| Scale { weight: 2.0, gradient: 0.0 }).collect();
+/// let mut runner = Runner::new(&segments, &plan)?;
+/// let gradient = runner.run(&mut segments, 1.0, Random::new(1), |output| Ok(*output))?;
+/// assert_eq!(gradient, 65536.0);
+/// assert_eq!(segments[7].gradient, 32768.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Runner<S: Segment, O: Moves<S> = Stay> {
     script: Script,
     plan: Plan,

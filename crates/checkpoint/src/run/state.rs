@@ -91,6 +91,12 @@ impl<S: Segment, O: Moves<S>> State<S, O> {
         }
     }
 
+    /// For a pass that builds on `base`: it knows what ran there, and stores nothing yet.
+    pub(super) fn after(base: &Self) -> Self {
+        let (runs, prints) = (base.runs.clone(), base.prints.clone());
+        Self { runs, prints, ..Self::new(base.runs.len() - 1) }
+    }
+
     /// Drops all values, and keeps the vectors.
     pub(super) fn clear(&mut self) {
         self.plain.fill_with(|| Slot::Empty);
