@@ -122,9 +122,19 @@ proptest! {
         let kept = step(&mut segments, &keep_all(&chain)).unwrap();
         let plan = plan(&chain, &choices);
         let mut runner = runner(&segments, &plan);
-        prop_assert_eq!(offloaded(&mut segments, &mut runner).unwrap(), kept);
+        prop_assert_eq!(&offloaded(&mut segments, &mut runner).unwrap(), &kept);
         prop_assert_eq!(&*ledger.during.borrow(), &expected(&chain, &plan, Link::new(1.0)));
         prop_assert_eq!(ledger.in_use().get(), 0);
+
+        // Two passes over one step: what came back for the first one stays for the second.
+        forget_runs(&segments);
+        let random = Random::new(5).fork(1);
+        let mut held = runner.forward(&segments, input(&ledger), random).unwrap();
+        let gradient = loss(held.output(&segments).unwrap(), 1.0).unwrap();
+        let first = held.backward(&mut segments, &gradient).unwrap();
+        prop_assert_eq!((first.bits(), weights(&mut segments)), kept.clone());
+        let last = held.backward_last(&mut segments, gradient).unwrap();
+        prop_assert_eq!((last.bits(), weights(&mut segments)), kept);
 
         let moved = plan.operations.len() > persistent(&chain, &mut Choices(&choices)).operations.len();
         let refused = Runner::new(&segments, &plan);
