@@ -11,12 +11,13 @@ use crate::{Operation, Plan, Random};
 
 /// A chain with a plan of its own, as one segment.
 ///
-/// Its forward pass keeps nothing of what its segments make; what it saves is what its plan keeps until
-/// a(n) is made; its backward pass is the rest of the plan. The random numbers of its layer i are those
-/// of `random.fork(i)`, within what the outer chain gives it. A plan that offloads cannot be nested.
+/// Its forward pass keeps nothing of what its segments make; what it saves is what its plan keeps
+/// until a(n) is made; its backward pass is the rest of the plan. The random numbers of its layer i
+/// are those of `random.fork(i)`, within what the outer chain gives it. A plan that offloads cannot
+/// be nested.
 ///
-/// A chain of one segment makes it fit beside others: then all of a chain's segments are nested ones.
-/// `E` is the error outside; it is made of a [`RunError`], which names the layer inside.
+/// A chain of one segment makes it fit beside others: then all of a chain's segments are nested
+/// ones. `E` is the error outside; it is made of a [`RunError`], which names the layer inside.
 pub struct Nested<S: Segment, E = RunError<<S as Segment>::Error>> {
     name: String,
     segments: Vec<S>,

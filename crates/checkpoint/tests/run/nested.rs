@@ -1,4 +1,5 @@
-//! Chains within chains: the same numbers, memory that goes as it should, no forward pass for nothing.
+//! Chains within chains: the same numbers, memory that goes as it should, no forward pass for
+//! nothing.
 
 use std::cell::Cell;
 use std::convert::Infallible;
