@@ -12,6 +12,7 @@ mod link;
 mod plan;
 mod planner;
 mod random;
+mod run;
 mod validate;
 
 pub use chain::{Chain, Layer};
@@ -26,4 +27,8 @@ pub use planner::{
     sequential, three_way,
 };
 pub use random::Random;
+pub use run::{
+    Check, Fingerprint, Held, Meter, Moves, Nested, NestedState, Offload, PeakWatch, Place,
+    ProfileError, Profiler, Report, RunError, Runner, RunnerError, Segment, Stay, Tensor, Verdict,
+};
 pub use validate::{Checked, InvalidPlan, check};
