@@ -1,14 +1,15 @@
 //! The `freeboard` command.
 //!
 //! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of
-//! memory, or the buffers were not packed within the capacity; 2, bad usage or input, or a driver that
-//! fails, with a message that names the place and the remedy.
+//! memory, or would on the card, or the buffers were not packed within the capacity; 2, bad usage or
+//! input, or a driver that fails, with a message that names the place and the remedy.
 #![forbid(unsafe_code)]
 
 mod compare;
 mod convert;
 mod devices;
 mod diagnose;
+mod estimate;
 mod failure;
 mod least;
 mod options;
@@ -50,6 +51,7 @@ enum Verb {
     Convert(convert::Arguments),
     Devices(devices::Arguments),
     Diagnose(diagnose::Arguments),
+    Estimate(estimate::Arguments),
     View(view::Arguments),
 }
 
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
         Verb::Diagnose(arguments) => diagnose::run(&arguments),
+        Verb::Estimate(arguments) => estimate::run(&arguments),
         Verb::View(arguments) => view::run(&arguments),
     };
     match outcome {

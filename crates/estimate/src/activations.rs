@@ -48,8 +48,10 @@ pub struct Row {
 pub struct Activations {
     /// Once, before the first block.
     pub before: Vec<Row>,
-    /// In every block.
-    pub block: Vec<Row>,
+    /// In every block: attention, with the norm before it.
+    pub attention: Vec<Row>,
+    /// In every block: the feed-forward network, with the norm before it.
+    pub feed_forward: Vec<Row>,
     /// Once, after the last block, without logits.
     pub after: Vec<Row>,
 }
@@ -63,7 +65,8 @@ impl Activations {
         let mut table = Table::new(model, training);
         Ok(Self {
             before: table.rows(Table::before)?,
-            block: table.rows(Table::block)?,
+            attention: table.rows(Table::attention)?,
+            feed_forward: table.rows(Table::feed_forward)?,
             after: table.rows(Table::after)?,
         })
     }
@@ -149,15 +152,15 @@ impl<'a> Table<'a> {
     }
 
     fn after(&mut self) {
-        self.norm("final norm's input", Saved);
+        self.norm(("final norm's input", Saved), true);
         if self.rank.is_none() {
             self.row(("output layer's input", Saved), self.low, "bsh", self.hidden());
         }
     }
 
-    fn block(&mut self) {
+    fn attention(&mut self) {
         let model = self.model;
-        self.norm("attention norm's input", Input);
+        self.norm(("attention norm's input", Input), true);
         let users = if model.fused_qkv { 1 } else { 3 };
         self.normalised_input("query, key and value layers' input", users);
         self.heads_of_attention();
@@ -173,21 +176,27 @@ impl<'a> Table<'a> {
         if model.dropout {
             self.row(("attention's dropout mask", Saved), 1, "bsh", self.hidden());
         }
-        self.norm("feed-forward norm's input", Saved);
+    }
+
+    fn feed_forward(&mut self) {
+        let model = self.model;
+        // Beside attention rather than after it, it reads what attention reads.
+        let has_own_input = !model.parallel || model.norm == Norm::RmsOperations;
+        self.norm(("feed-forward norm's input", Saved), has_own_input);
         if model.experts.is_some() {
             self.experts();
         } else {
             let users = if model.mlp == Mlp::Gated { 2 } else { 1 };
             self.normalised_input("feed-forward input", users);
             let inside = self.tokens * model.intermediate;
-            self.feed_forward("bsi", inside);
+            self.inside("bsi", inside);
         }
         if model.dropout {
             self.row(("feed-forward dropout mask", Saved), 1, "bsh", self.hidden());
         }
     }
 
-    fn norm(&mut self, what: &'static str, kind: Kind) {
+    fn norm(&mut self, (what, kind): (&'static str, Kind), has_own_input: bool) {
         let hidden = self.hidden();
         let numbers = if self.model.norm == Norm::Layer { 8 } else { 4 };
         if self.model.norm == Norm::RmsOperations {
@@ -197,7 +206,7 @@ impl<'a> Table<'a> {
             if self.rank.is_none() {
                 self.row(("normalised, before the norm's weight", Saved), self.wide, "bsh", hidden);
             }
-        } else {
+        } else if has_own_input {
             self.row((what, kind), self.wide, "bsh", hidden);
         }
         let count = (self.tokens, self.between);
@@ -237,6 +246,12 @@ impl<'a> Table<'a> {
             let what = ("query and key norms' inputs", Saved);
             self.row(what, bytes, "bs(a+g)d", (made * own, self.tensor));
         }
+        if model.fused_qkv && model.positions == Positions::Rotary {
+            // Values are a view of what the layer made, which keeps all of it.
+            let before = made * (Count::from(model.heads) + Count::from(model.kv_heads));
+            let what = ("queries and keys before rotation", Saved);
+            self.row(what, self.low, "bs(a+g)d", (before, self.tensor));
+        }
         let letters = if model.repeats_kv { "bs(a+2a)d" } else { "bs(a+2g)d" };
         let count = made * (Count::from(model.heads) + Count::from(keys) * 2);
         self.row(("queries, keys and values", Saved), self.low, letters, (count, self.tensor));
@@ -262,7 +277,7 @@ impl<'a> Table<'a> {
     }
 
     /// What lies inside a feed-forward network, and the input of its last layer.
-    fn feed_forward(&mut self, letters: &str, inside: Count) {
+    fn inside(&mut self, letters: &str, inside: Count) {
         let (low, count) = (self.low, (inside, self.tensor));
         match self.model.mlp {
             Mlp::Relu => {}
@@ -294,7 +309,7 @@ impl<'a> Table<'a> {
         self.row(("router's softmax", Statistics), 4, "bse", (count, 1));
         self.row(("choice of experts and weights", Statistics), 28 + self.low, "bsk", (routed, 1));
         self.row(("experts' input", Saved), self.low, "bskh", gathered);
-        self.feed_forward("bski", routed * self.model.intermediate);
+        self.inside("bski", routed * self.model.intermediate);
         self.row(("experts' output, as it is and weighted", Saved), 2 * self.low, "bskh", gathered);
     }
 }

@@ -54,7 +54,6 @@ const HARMLESS: &[&str] = &[
     "unk_token_id",
     "use_cache",
     "use_mrope",
-    "use_parallel_residual",
     "use_sliding_window",
 ];
 
@@ -131,6 +130,7 @@ fn gpt_neox(config: &mut Object, kind: &str) -> Result<Transformer, EstimateErro
         attention: attention(config, Attention::Eager)?,
         attention_dropout: config.chance("attention_dropout")?.unwrap_or(false),
         dropout: config.chance("hidden_dropout")?.unwrap_or(false),
+        parallel: config.flag("use_parallel_residual")?.unwrap_or(true),
         ..presets::gpt2(kind, &[1, hidden, heads])
     })
 }
@@ -177,6 +177,7 @@ fn llama(config: &mut Object, kind: &str) -> Result<Transformer, EstimateError> 
         attention_dropout: config.chance("attention_dropout")?.unwrap_or(false),
         attention: attention(config, Attention::EagerF32)?,
         repeats_kv: true,
+        parallel: false,
         fused_qkv: false,
     })
 }

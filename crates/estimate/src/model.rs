@@ -125,6 +125,8 @@ pub struct Transformer {
     pub attention: Attention,
     /// Whether keys and values are copied for every head before the scores, where heads share them.
     pub repeats_kv: bool,
+    /// Whether the feed-forward network works beside attention rather than after it.
+    pub parallel: bool,
     /// Whether one linear layer makes queries, keys and values.
     pub fused_qkv: bool,
 }

@@ -70,6 +70,7 @@ pub(crate) fn gpt2(name: &str, numbers: &[u32]) -> Transformer {
         attention_dropout: true,
         attention: Attention::Flash,
         repeats_kv: true,
+        parallel: false,
         fused_qkv: true,
     }
 }
@@ -82,6 +83,7 @@ fn pythia(name: &str, numbers: &[u32]) -> Transformer {
         tied: false,
         positions: Positions::Rotary,
         mlp: Mlp::Gelu,
+        parallel: true,
         dropout: false,
         attention_dropout: false,
         ..gpt2(name, &[layers, hidden, heads])
@@ -111,6 +113,7 @@ pub(crate) fn llama(name: &str, numbers: &[u32]) -> Transformer {
         attention_dropout: false,
         attention: Attention::Flash,
         repeats_kv: true,
+        parallel: false,
         fused_qkv: false,
     }
 }

@@ -3,7 +3,7 @@
 use crate::activations::{Activations, Kind, Row};
 use crate::count::Count;
 use crate::model::{Place, Weight};
-use crate::{Attention, Checkpoint, EstimateError, Loss, Mlp, Positions};
+use crate::{Attention, Checkpoint, EstimateError, Loss, Mlp, Positions, Precision};
 use crate::{Trainable, Training, Transformer, When};
 
 /// Parameters on one device, before they are shared among data-parallel ones.
@@ -77,9 +77,10 @@ impl Profile {
         let sum = |rows: &[Row], kinds: fn(Kind) -> bool| -> Count {
             rows.iter().filter(|row| kinds(row.kind)).map(|row| Count::from(row.bytes)).sum()
         };
-        let block = sum(&rows.block, |_| true);
-        let input = sum(&rows.block, |kind| kind == Kind::Input);
-        let scores = sum(&rows.block, |kind| kind == Kind::Scores);
+        let feed_forward = sum(&rows.feed_forward, |_| true);
+        let block = sum(&rows.attention, |_| true) + feed_forward;
+        let input = sum(&rows.attention, |kind| kind == Kind::Input);
+        let scores = sum(&rows.attention, |kind| kind == Kind::Scores);
         let tokens = Count::from(training.batch) * training.sequence;
         let wide = training.precision.weight();
         let between = if training.sequence_parallel { training.tensor } else { 1 };
@@ -93,7 +94,10 @@ impl Profile {
                 (hidden, block * every - input, model.layers.div_ceil(every))
             }
         };
-        let working = again + flight(model, training) + hidden;
+        // In the feed-forward network; or in attention, when what that network kept is gone.
+        let working = (again + flight(model, training))
+            .max(again + scores_flight(model, training) - feed_forward)
+            + hidden;
         let tied = if model.tied { elements.output } else { Count::ZERO };
         let last = Point {
             when: When::LastBlock,
@@ -248,6 +252,21 @@ fn flight(model: &Transformer, training: &Training) -> Count {
         _ => 2 * low,
     };
     (inside * bytes).shared(training.tensor)
+}
+
+/// What the backward pass of eager attention's softmax has at once: the gradient of its output, that
+/// times the output, and the gradient of its input. The scores that met the values are gone by then.
+fn scores_flight(model: &Transformer, training: &Training) -> Count {
+    if model.attention == Attention::Flash {
+        return Count::ZERO;
+    }
+    let low = training.precision.low();
+    let is_f32 =
+        model.attention == Attention::EagerF32 || training.precision == Precision::Autocast;
+    let bytes = 3 * if is_f32 { 4 } else { low };
+    let gone = if model.attention_dropout || (is_f32 && low == 2) { low } else { 0 };
+    let tokens = Count::from(training.batch) * training.sequence;
+    (tokens * model.heads * training.sequence * (bytes - gone)).shared(training.tensor)
 }
 
 /// Logits and loss, forward and backward, with their formulas.

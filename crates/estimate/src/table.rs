@@ -34,7 +34,8 @@ pub struct LayerTable {
 impl LayerTable {
     /// Reads `{"input_bytes": n, "layers": [{"name": …, "output_bytes": n, "saved_bytes": n,
     /// "forward_extra_bytes": n, "backward_extra_bytes": n, "parameters": n}]}`. Without a name a
-    /// layer has its number; without parameters it has none; other keys are not looked at.
+    /// layer has its number; without parameters it has none; other keys are not looked at. Copies of
+    /// weights that autocast makes belong to what a layer saves.
     ///
     /// # Errors
     /// [`EstimateError`] names the layer and the key.
@@ -94,7 +95,7 @@ impl LayerTable {
             elements.add_state(count, (count, Count::from(1)), Count::from(1));
         }
         (elements.trained, elements.trained_block) = (elements.own, elements.block);
-        (elements.linear, elements.largest) = (elements.block, elements.block);
+        elements.largest = elements.block;
         elements.train(training.trainable);
         let part = if let Trainable::Part(part) = training.trainable { part } else { 1.0 };
         let mut points = Vec::new();
