@@ -130,7 +130,7 @@ impl Budget<'_> {
             && !matches!(training.trainable, Trainable::Lora(_));
         let master = if has_master { elements.trained * 4 } else { Count::ZERO };
         if has_master {
-            formula = format!("4 B × trained + {formula}");
+            formula = format!("(4 B × trained + {formula})");
         }
         let shards = training.shards(1);
         ((kept + master).shared(shards), format!("{formula}{}", among(shards)))
@@ -246,7 +246,8 @@ impl Budget<'_> {
                 Step::Fused => (Count::ZERO, ""),
             };
             bytes = bytes + more;
-            formula = if formula.is_empty() { what.into() } else { format!("{formula} + {what}") };
+            formula =
+                if formula.is_empty() { what.into() } else { format!("({formula} + {what})") };
         }
         if self.optimizer_is_on_host() {
             bytes = Count::ZERO;

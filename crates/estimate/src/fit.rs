@@ -117,7 +117,7 @@ fn stage(model: &Model, training: &Training, zero: u8) -> Option<(Model, Trainin
 
 /// What would make it need less: every change by itself that fits the card, the cheapest first; where
 /// there is none, one change after the other, each with those before, until it fits or none is left;
-/// then, where there is one device, so many more that it fits with `ZeRO` stage 3.
+/// then, where there is one device, so many that it fits with `ZeRO` stage 3, each with the same batch.
 ///
 /// # Errors
 /// As [`estimate`].
@@ -151,14 +151,28 @@ pub fn advise(
         advice.push(Advice { change: names.join(" and "), peak, fits: peak <= card });
     }
     if training.world == 1 {
+        advice.extend(devices(model, training, card)?);
+    }
+    Ok(advice)
+}
+
+/// As many devices as are enough with `ZeRO` stage 3, by powers of two up to 4,096; with checkpointing
+/// where that alone is not enough.
+fn devices(
+    model: &Model,
+    training: &Training,
+    card: Bytes,
+) -> Result<Option<Advice>, EstimateError> {
+    for (more, checkpoint) in
+        [("", training.checkpoint), (" and checkpointing of every block", Checkpoint::Every(1))]
+    {
         for world in (1..=12).map(|power| 1 << power) {
-            let training = Training { zero: 3, world, ..*training };
+            let training = Training { zero: 3, world, checkpoint, ..*training };
             if let Some(peak) = peak(model, &training)?.filter(|peak| *peak <= card) {
-                let change = format!("ZeRO stage 3 over {world} devices");
-                advice.push(Advice { change, peak, fits: true });
-                break;
+                let change = format!("ZeRO stage 3 over {world} devices{more}");
+                return Ok(Some(Advice { change, peak, fits: true }));
             }
         }
     }
-    Ok(advice)
+    Ok(None)
 }

@@ -195,6 +195,11 @@ fn advice_keeps_its_word() {
     // Several are.
     let few = advise(&model, &bare(), Bytes::gib(24)).unwrap();
     assert!(few[0].fits && few[0].change.contains(" and "), "{few:?}");
+    // More devices are.
+    let large = Model::Transformer(presets::find("llama-3-70b").unwrap());
+    let many = advise(&large, &bare(), card).unwrap();
+    let change = "ZeRO stage 3 over 16 devices and checkpointing of every block";
+    assert!(many.iter().any(|advice| advice.change == change), "{many:?}");
     // None is.
     let none = advise(&model, &bare(), Bytes::mib(64)).unwrap();
     assert!(none.iter().all(|advice| !advice.fits), "{none:?}");

@@ -41,13 +41,9 @@ pub(super) fn table(report: &Report<'_>, explain: bool) -> String {
             continue;
         }
         let part = bytes.as_f64() / peak.total.as_f64().max(1.0);
-        let _ = writeln!(
-            text,
-            "  {category:<16} {:>12} {:>5.1} %  {}",
-            bytes.to_string(),
-            part * 100.0,
-            bar(part)
-        );
+        let size = bytes.to_string();
+        let line = format!("  {category:<16} {size:>12} {:>5.1} %  {}", part * 100.0, bar(part));
+        let _ = writeln!(text, "{}", line.trim_end());
         let parts = peak.parts.iter().filter(|it| explain && it.category == category);
         formulas(&mut text, parts);
     }

@@ -129,7 +129,10 @@ fn models_and_settings_that_cannot_be_are_refused_with_a_remedy() {
         (&["--model", "gpt2", "--batch", "-1"], ["--batch", "-1"]),
         (&["--model", "gpt2", "--batch", "1e9"], ["--batch", "1e9"]),
         (&["--model", "gpt2", "--batch", "4294967296"], ["--batch", "4294967296"]),
-        (&["--model", "gpt2", "--batch", "4294967295"], ["batch", "smaller"]),
+        (
+            &["--model", "gpt2-xl", "--batch", "4294967295", "--attention", "eager"],
+            ["the bytes on a device come to 2^63 or more", "smaller"],
+        ),
         (&["--model", "gpt2", "--sequence", "4096"], ["sequence 4096", "1024 positions"]),
         (&["--model", "gpt2", "--trainable", "NaN"], ["NaN", "at most 1"]),
         (&["--model", "gpt2", "--trainable", "-1"], ["-1", "above 0"]),
