@@ -23,11 +23,11 @@
 #![forbid(unsafe_code)]
 
 mod activations;
+mod budget;
 pub mod cards;
 mod config;
 mod count;
 mod error;
-mod estimate;
 mod fit;
 mod json;
 mod model;
@@ -38,8 +38,8 @@ mod table;
 mod training;
 
 pub use activations::{Activations, Kind, Row};
+pub use budget::estimate;
 pub use error::EstimateError;
-pub use estimate::estimate;
 pub use fit::{Advice, advise, largest_batch};
 pub use model::{Attention, Biases, Experts, Mlp, Norm, Place, Positions, Transformer, Weight};
 pub use report::{Category, Estimate, Model, Moment, Part, When};
