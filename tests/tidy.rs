@@ -11,6 +11,7 @@ use std::{fs, iter};
 const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("checkpoint", &["units"]),
+    ("estimate", &["units"]),
     ("device", &["units"]),
     ("snapshot", &["units"]),
     ("allocator", &["units", "device", "planning", "snapshot"]),
@@ -31,6 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "units",
             "device",
+            "estimate",
             "allocator",
             "checkpoint",
             "device-sim",

@@ -1,14 +1,15 @@
 //! The `freeboard` command.
 //!
-//! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of
-//! memory, or the buffers were not packed within the capacity, or no plan fits in the budget; 2, bad usage or input, or a driver that
-//! fails, with a message that names the place and the remedy.
+//! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of memory,
+//! or would on the card, the buffers were not packed within the capacity, or no plan fits in the budget;
+//! 2, bad usage or input, or a driver that fails, with a message that names the place and the remedy.
 #![forbid(unsafe_code)]
 
 mod compare;
 mod convert;
 mod devices;
 mod diagnose;
+mod estimate;
 mod failure;
 mod least;
 mod options;
@@ -52,6 +53,7 @@ enum Verb {
     Convert(convert::Arguments),
     Devices(devices::Arguments),
     Diagnose(diagnose::Arguments),
+    Estimate(estimate::Arguments),
     View(view::Arguments),
 }
 
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
         Verb::Diagnose(arguments) => diagnose::run(&arguments),
+        Verb::Estimate(arguments) => estimate::run(&arguments),
         Verb::View(arguments) => view::run(&arguments),
     };
     match outcome {

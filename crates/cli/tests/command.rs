@@ -9,6 +9,8 @@ mod compare;
 mod devices;
 #[path = "command/diagnose.rs"]
 mod diagnose;
+#[path = "command/estimate.rs"]
+mod estimate;
 #[path = "command/pack.rs"]
 mod pack;
 #[path = "command/plan.rs"]
