@@ -51,6 +51,9 @@ impl Plan {
         title(&mut svg, &self.headline(chain));
         let mut outline = String::new();
         for (at, bytes) in checked.bytes_during.iter().enumerate() {
+            if place(at + 1) <= place(at) {
+                continue;
+            }
             let y = high(bytes.as_f64());
             put(
                 &mut outline,
@@ -69,16 +72,16 @@ impl Plan {
              stroke=\"#045a8d\"/>\n"
             ),
         );
-        let lines = [(checked.peak_bytes, "peak", "#045a8d")].into_iter();
-        for (bytes, what, colour) in lines.chain(budget.map(|bytes| (bytes, "budget", "#b30000"))) {
+        let peak = (checked.peak_bytes, "peak", "#045a8d", right - 4.0, "end");
+        let budget = budget.map(|bytes| (bytes, "budget", "#b30000", LEFT + 4.0, "start"));
+        for (bytes, what, colour, x, anchor) in [peak].into_iter().chain(budget) {
             let y = high(bytes.as_f64());
             put(
                 &mut svg,
                 format_args!(
                     "<line x1=\"{LEFT}\" x2=\"{right:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"{colour}\" \
-                 stroke-dasharray=\"5 3\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" \
+                 stroke-dasharray=\"5 3\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" \
                  fill=\"{colour}\">{what} {bytes}</text>\n",
-                    right,
                     y - 4.0
                 ),
             );

@@ -104,5 +104,8 @@ pub(super) fn curve(plans: &[Plan]) -> String {
 }
 
 fn amount(bytes: Bytes) -> String {
-    format!("{bytes} ({} bytes)", bytes.get())
+    match bytes.get() {
+        few if few < 1024 => bytes.to_string(),
+        many => format!("{bytes} ({many} bytes)"),
+    }
 }
