@@ -42,9 +42,10 @@ impl Form {
 
     /// The view of a base.
     pub(crate) fn unpack(&self, base: &Tensor) -> Result<Tensor> {
-        let base = match self.has_gaps {
-            true => base.narrow(D::Minus1, 0, base.dim(D::Minus1)? - 1)?,
-            false => base.clone(),
+        let base = if self.has_gaps {
+            base.narrow(D::Minus1, 0, base.dim(D::Minus1)? - 1)?
+        } else {
+            base.clone()
         };
         let Some(order) = &self.order else { return Ok(base) };
         let mut inverse = vec![0; order.len()];

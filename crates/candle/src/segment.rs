@@ -182,7 +182,8 @@ impl Segment {
                     leaves[*input].as_ref().and_then(|leaf| store.remove(leaf))
                 }
             };
-            let Some(mut gradient) = gradient else { continue };
+            // candle's gradients have a graph, which would keep this one.
+            let Some(mut gradient) = gradient.map(|gradient| gradient.detach()) else { continue };
             if let Argument::Input(input) = argument
                 && let Input::Leaf(_, form) = &self.inputs[*input]
             {
