@@ -67,23 +67,23 @@ impl Builder {
         let mut numbers = vec![0.0_f32; shape.0 * shape.1];
         Random::new(SEED).fork(self.made).fill(&mut numbers);
         let numbers = numbers.iter().map(|number| (number * 2.0 - 1.0) * bound).collect();
-        self.keep(Var::from_vec(numbers, shape, &Device::Cpu)?)
+        Ok(self.keep(Var::from_vec(numbers, shape, &Device::Cpu)?))
     }
 
-    fn keep(&mut self, variable: Var) -> Result<Tensor> {
+    fn keep(&mut self, variable: Var) -> Tensor {
         self.variables.push(variable.clone());
-        Ok(variable.into_inner())
+        variable.into_inner()
     }
 
     fn linear(&mut self, from: usize, to: usize) -> Result<Linear> {
         let weight = self.uniform((to, from), 0.1)?;
-        let bias = self.keep(Var::zeros(to, DType::F32, &Device::Cpu)?)?;
+        let bias = self.keep(Var::zeros(to, DType::F32, &Device::Cpu)?);
         Ok(Linear::new(weight, Some(bias)))
     }
 
     fn norm(&mut self) -> Result<Norm> {
-        let weight = self.keep(Var::ones(WIDTH, DType::F32, &Device::Cpu)?)?;
-        let bias = self.keep(Var::zeros(WIDTH, DType::F32, &Device::Cpu)?)?;
+        let weight = self.keep(Var::ones(WIDTH, DType::F32, &Device::Cpu)?);
+        let bias = self.keep(Var::zeros(WIDTH, DType::F32, &Device::Cpu)?);
         Ok(Norm { weight, bias })
     }
 }
@@ -193,7 +193,7 @@ impl Text {
 
     /// Lines of characters, and those that follow each.
     fn batch(&self, random: Random) -> Result<(Tensor, Tensor)> {
-        let (mut before, mut next) = (Vec::new(), Vec::new());
+        let (mut before, mut next) = (Vec::<u32>::new(), Vec::<u32>::new());
         for line in 0..BATCH as u64 {
             let place = random.bits(line)[0] as usize % (self.ids.len() - CONTEXT);
             before.extend(&self.ids[place..place + CONTEXT]);
@@ -267,9 +267,11 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
 
     println!("{:<13} {:>12} {:>12} {:>9}", "", "peak", "per layer", "time");
     for (name, run) in [("plain", &plain), ("checkpointed", &saved)] {
-        let (peak, layer) = (run.peak.to_string(), (run.peak / LAYERS as u64).to_string());
+        let layer = Bytes::new(run.peak.get() / LAYERS as u64);
+        let (peak, layer) = (run.peak.to_string(), layer.to_string());
         println!("{name:<13} {peak:>12} {layer:>12} {:>7.2} s", run.time.as_secs_f64());
     }
+    #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
     let less = plain.peak.get() as f64 / saved.peak.get() as f64;
     let longer = 100.0 * (saved.time.as_secs_f64() / plain.time.as_secs_f64() - 1.0);
     println!("\n{less:.1} times less memory above weights and optimizer, {longer:.0} % more time");
