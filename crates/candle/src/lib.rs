@@ -20,9 +20,9 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | keep a block's inputs only, and compute it again in the backward pass | [`checkpoint`], [`Checkpoint`] |
+//! | keep a block's inputs only, and compute it again in the backward pass | [`checkpoint()`], [`Checkpoint`] |
 //! | do so for a list of modules, or as a [`Plan`] says | [`checkpoint_sequential`], [`checkpoint_plan`] |
-//! | drop the same elements again | [`dropout`] with a [`Random`] of its own |
+//! | drop the same elements again | [`dropout()`] with a [`Random`] of its own |
 //! | scale losses, unscale gradients, skip steps | [`Scaler`] |
 //! | run operations in the types that PyTorch's autocast chooses | [`autocast`] |
 //!

@@ -106,7 +106,8 @@ fn check() {
 }
 
 fn a_failure_frees_what_it_had_computed(x: &Tensor, weight: &Var) {
-    for panics in [false, true] {
+    // The first two make what the runtime keeps to name frames of a backtrace.
+    for (number, panics) in [false, true, false, true].into_iter().enumerate() {
         let own = weight.clone();
         let runs = AtomicUsize::new(0);
         let function = move |x: &[Tensor]| {
@@ -122,6 +123,6 @@ fn a_failure_frees_what_it_had_computed(x: &Tensor, weight: &Var) {
         let before = LIVE.load(Ordering::Relaxed);
         assert!(loss.backward().is_err());
         let left = LIVE.load(Ordering::Relaxed).saturating_sub(before);
-        assert!(left < ACTIVATION / 4, "{left} bytes are left");
+        assert!(number < 2 || left < ACTIVATION / 4, "{left} bytes are left");
     }
 }
