@@ -113,7 +113,7 @@ pub enum Error {
         /// The checkpoint's name.
         name: String,
     },
-    /// A value of 0 where there must be at least one, or more segments than modules.
+    /// No segment, or more segments than modules.
     #[error("{segments} segments of {modules} modules: give from 1 to {modules}")]
     Segments {
         /// How many segments were asked for.

@@ -148,6 +148,8 @@ impl Segment {
             let _deeper = Deeper::enter();
             self.again(seeds)?
         };
+        // What a pass that failed has left.
+        (0..self.arguments.len()).for_each(|number| drop(self.handed.take(number)));
         for (number, gradient) in gradients {
             self.handed.put(number, gradient);
         }
