@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("watch", &["units", "device", "allocator", "snapshot", "survey"]),
     ("buffer", &["units", "device", "allocator", "device-cuda"]),
     ("grad-scaler", &["units", "device", "allocator", "buffer", "device-host"]),
+    ("candle", &["units", "checkpoint", "device-host", "grad-scaler"]),
     ("fake-cuda", &[]),
     ("fake-nvml", &[]),
     ("packing", &["units"]),
