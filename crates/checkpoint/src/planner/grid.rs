@@ -9,11 +9,17 @@
 //! A plan that fits in the room less two slots a layer fits in the slots less one a layer when it is
 //! rounded; and what is found for those slots fits in the room. So it costs no more time than that plan.
 
+use std::array::from_fn;
 use std::iter;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+mod join;
+mod rows;
+
+use self::join::{hope, join};
+use self::rows::{PARTS, Start};
 use super::costs::Costs;
 use super::unfold::{Choice, unfold};
 use crate::Operation;
@@ -22,44 +28,8 @@ use crate::Operation;
 /// others find in the cache. Blocks at the same distance from the diagonal do not need each other.
 const BLOCK: usize = 16;
 
-/// So few slots are not looked at by halves any more.
-const STRETCH: usize = 96;
-
-/// The least extra time of one stretch by the slots it has: none fits below `low`, then `count` times
-/// from `start` on, then 0.
-#[derive(Clone, Copy)]
-struct Row {
-    low: usize,
-    start: usize,
-    count: usize,
-}
-
-/// The rows of stretches that begin at one layer, one behind the other in memory: filling reads them in
-/// this order.
-#[derive(Clone, Default)]
-struct Start {
-    rows: Vec<Row>,
-    times: Vec<f32>,
-}
-
-impl Start {
-    /// The first slot that fits, and the times from there on.
-    fn row(&self, at: usize) -> (usize, &[f32]) {
-        let Row { low, start, count } = self.rows[at];
-        (low, &self.times[start..start + count])
-    }
-
-    fn push(&mut self, low: usize, times: &[f32]) {
-        self.rows.push(Row { low, start: self.times.len(), count: times.len() });
-        self.times.extend_from_slice(times);
-    }
-
-    fn extend(&mut self, other: &Self) {
-        let moved = self.times.len();
-        self.rows.extend(other.rows.iter().map(|row| Row { start: row.start + moved, ..*row }));
-        self.times.extend_from_slice(&other.times);
-    }
-}
+/// Of a block, so many last layers at a time.
+const ENDS: usize = 4;
 
 /// One block while it is filled.
 struct Block {
@@ -80,6 +50,8 @@ pub(crate) struct Grid<'a> {
     /// Bytes a slot.
     unit: u64,
     slots: usize,
+    /// Slots of each part.
+    part: usize,
     /// No extra time above this is of interest.
     bound: f32,
 }
@@ -98,6 +70,7 @@ impl<'a> Grid<'a> {
             saved: rounded(&costs.saved, unit),
             unit,
             slots,
+            part: (slots + 1).div_ceil(PARTS),
             bound: (bound * (1.0 + 1e-5)) as f32,
         };
         let blocks = layers.div_ceil(BLOCK);
@@ -136,22 +109,26 @@ impl<'a> Grid<'a> {
         let (begin, end) = (layers(begin), layers(end));
         let starts = vec![Start::default(); begin.clone().count()];
         let mut block = Block { begin: begin.clone(), end: end.clone(), starts };
-        for s in begin.clone().rev() {
-            for t in end.clone().skip_while(|&t| t < s) {
-                let (low, until) = self.fill(&block, s, t, times);
-                block.starts[s - begin.start()].push(low, &times[low.min(until)..until]);
+        for first in end.clone().step_by(ENDS) {
+            let last = (*end.end()).min(first + ENDS - 1);
+            for s in begin.clone().rev() {
+                for t in first.max(s)..=last {
+                    let (part, bounds) = self.fill(&block, s, t, times);
+                    let some = times.get(part.clone()).unwrap_or_default();
+                    block.starts[s - begin.start()].push(part.start, some, bounds);
+                }
             }
         }
         block
     }
 
-    /// The row of s..t, from the block that is being filled or the table.
-    fn row<'b>(&'b self, block: &'b Block, s: usize, t: usize) -> (usize, &'b [f32]) {
+    /// Where the row of s..t is: in the block that is being filled, or in the table.
+    fn place<'b>(&'b self, block: &'b Block, s: usize, t: usize) -> (&'b Start, usize) {
         let first = *block.end.start();
         if s <= *block.begin.end() && t >= first {
-            block.starts[s - block.begin.start()].row(t - first.max(s))
+            (&block.starts[s - block.begin.start()], t - first.max(s))
         } else {
-            self.starts[s - 1].row(t - s)
+            (&self.starts[s - 1], t - s)
         }
     }
 
@@ -178,11 +155,18 @@ impl<'a> Grid<'a> {
         usize::try_from(bytes.div_ceil(self.unit)).unwrap_or(usize::MAX)
     }
 
-    /// The times of s..t by slot: those from the first to before the second number are of interest.
-    fn fill(&self, block: &Block, s: usize, t: usize, times: &mut [f32]) -> (usize, usize) {
+    /// The times of s..t by slot: which of them are of interest, and the least of each part.
+    fn fill(
+        &self,
+        block: &Block,
+        s: usize,
+        t: usize,
+        times: &mut [f32],
+    ) -> (Range<usize>, [f32; PARTS]) {
+        let nothing = (usize::MAX..usize::MAX, [f32::INFINITY; PARTS]);
         // What lies beside a stretch that does not begin the chain: a(s-1).
         let beside = if s == 1 { 0 } else { self.output[s - 1] };
-        let Some(most) = self.slots.checked_sub(beside) else { return (usize::MAX, 0) };
+        let Some(most) = self.slots.checked_sub(beside) else { return nothing };
         let times = &mut times[..=most];
         times.fill(f32::INFINITY);
         self.save(block, s, t, times);
@@ -190,6 +174,7 @@ impl<'a> Grid<'a> {
         let (mut passing, mut needs) = (0, 0);
         // Times fall with the slots. From `until` on, less than one pass forward is reached already.
         let mut until = times.len();
+        let mut dearest = self.parts(times, |part| part.start);
         for j in s + 1..=t {
             let pass = self.costs.pass_needs(s, j - 1);
             if pass > passing {
@@ -203,15 +188,32 @@ impl<'a> Grid<'a> {
             if needs >= until || time > self.bound {
                 break;
             }
-            let upper = self.row(block, j, t);
-            let upper = (upper.0.saturating_add(self.output[j - 1]), upper.1);
-            join(&mut times[..until], needs, time, upper, self.row(block, s, j - 1));
+            let ((upper, high), (lower, low)) =
+                (self.place(block, j, t), self.place(block, s, j - 1));
+            let parts = hope(&dearest, time, &upper.rows[high].least, &lower.rows[low].least);
+            let from = needs.max(parts.start * self.part);
+            let until = until.min(parts.end * self.part);
+            if from < until {
+                let (first, upper) = upper.row(high);
+                let upper = (first.saturating_add(self.output[j - 1]), upper);
+                join(&mut times[..until], from, time, upper, lower.row(low));
+                dearest = self.parts(times, |part| part.start);
+            }
         }
         let low = times.partition_point(|&time| time > self.bound);
         if low > most {
-            return (usize::MAX, 0);
+            return nothing;
         }
-        (low, times.partition_point(|&time| time > 0.0).max(low))
+        let end = times.partition_point(|&time| time > 0.0).max(low);
+        (low..end, self.parts(times, |part| part.end - 1))
+    }
+
+    /// The time at one slot of each part, or at the last there is.
+    fn parts(&self, times: &[f32], slot: impl Fn(Range<usize>) -> usize) -> [f32; PARTS] {
+        from_fn(|part| {
+            let slot = slot(part * self.part..(part + 1) * self.part);
+            times[slot.min(times.len() - 1)]
+        })
     }
 
     fn save(&self, block: &Block, s: usize, t: usize, times: &mut [f32]) {
@@ -222,7 +224,8 @@ impl<'a> Grid<'a> {
             }
             return;
         }
-        let (low, rest) = self.row(block, s + 1, t);
+        let (start, at) = self.place(block, s + 1, t);
+        let (low, rest) = start.row(at);
         let low = low.saturating_add(self.saved[s]);
         let from = needs.max(low);
         let Some(times) = times.get_mut(from..) else { return };
@@ -271,53 +274,6 @@ impl<'a> Grid<'a> {
     }
 }
 
-/// Lowers `times` to `time` and those of the two parts, where that is less.
-fn join(
-    times: &mut [f32],
-    needs: usize,
-    time: f32,
-    (upper_low, upper): (usize, &[f32]),
-    (lower_low, lower): (usize, &[f32]),
-) {
-    let from = needs.max(upper_low).max(lower_low);
-    let Some(times) = times.get_mut(from..) else { return };
-    let upper = upper.get(from - upper_low..).unwrap_or_default();
-    let lower = lower.get(from - lower_low..).unwrap_or_default();
-    let both = upper.len().min(lower.len()).min(times.len());
-    let (first, times) = times.split_at_mut(both);
-    lower_to(first, &upper[..both], &lower[..both], time);
-    let rest = if upper.len() > lower.len() { &upper[both..] } else { &lower[both..] };
-    let (second, times) = times.split_at_mut(rest.len().min(times.len()));
-    for (reached, rest) in second.iter_mut().zip(rest) {
-        *reached = least(*reached, time + rest);
-    }
-    for reached in times {
-        *reached = least(*reached, time);
-    }
-}
-
-/// Lowers what is reached to `time` and both parts', where that is less. All fall with the slots: the
-/// cheapest sum and the dearest that is reached tell whether there is such a place at all.
-fn lower_to(reached: &mut [f32], upper: &[f32], lower: &[f32], time: f32) {
-    let (Some(&dearest), Some(last_upper), Some(last_lower)) =
-        (reached.first(), upper.last(), lower.last())
-    else {
-        return;
-    };
-    if time + last_upper + last_lower >= dearest {
-        return;
-    }
-    if reached.len() > STRETCH {
-        let half = reached.len() / 2;
-        let (first, second) = reached.split_at_mut(half);
-        lower_to(second, &upper[half..], &lower[half..], time);
-        return lower_to(first, &upper[..half], &lower[..half], time);
-    }
-    for ((reached, upper), lower) in reached.iter_mut().zip(upper).zip(lower) {
-        *reached = least(*reached, time + upper + lower);
-    }
-}
-
 /// Sizes in slots. The sum of any run of them is off by less than one slot.
 fn rounded(bytes: &[u64], unit: u64) -> Vec<usize> {
     let mut until = unit / 2;
@@ -327,11 +283,6 @@ fn rounded(bytes: &[u64], unit: u64) -> Vec<usize> {
         usize::try_from(until / unit - before).unwrap_or(usize::MAX)
     });
     slots.collect()
-}
-
-/// The lesser one; unlike `f32::min` it is one instruction.
-fn least(first: f32, second: f32) -> f32 {
-    if second < first { second } else { first }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "slots are rounded by far more")]
