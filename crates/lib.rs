@@ -6,12 +6,15 @@
 //! | module | what for |
 //! |---|---|
 //! | [`allocator`] | a caching device allocator with `PyTorch`'s policies, exactly, and better ones |
+//! | `budget` | a training step within a budget in bytes: measured, planned, run, verified, tightened when memory runs out (feature `checkpointing`, on by default) |
 //! | [`buffer`] | typed buffers over it, and pinned host memory for transfers |
+//! | `checkpoint` | what a step keeps, recomputes or offloads: planners, and running their plans (feature `checkpointing`) |
 //! | [`device`] | what a device must do: four small traits |
 //! | [`device_cuda`] | a device made of a GPU; its driver is found at run time |
 //! | [`device_host`] | a device made of this machine's memory, with streams that run |
 //! | [`device_sim`] | a device made of arithmetic, for tests and for replays without a GPU |
 //! | `grad_scaler` | mixed precision: a gradient scaler as `PyTorch`'s and more, casting rules, FP8 (feature `mixed-precision`, on by default) |
+//! | `offload` | activations, parameters and optimizer state in host memory, copied beside the computation (feature `checkpointing`) |
 //! | [`packing`] | buffers with known lifetimes into the smallest range of addresses |
 //! | [`replay`] | allocation traces and workloads, run under any policy (feature `replay`, on by default) |
 //! | [`snapshot`] | what memory looked like and what had happened to it, as plain data |
@@ -33,13 +36,19 @@
 #![forbid(unsafe_code)]
 
 pub use freeboard_allocator as allocator;
+#[cfg(feature = "checkpointing")]
+pub use freeboard_budget as budget;
 pub use freeboard_buffer as buffer;
+#[cfg(feature = "checkpointing")]
+pub use freeboard_checkpoint as checkpoint;
 pub use freeboard_device as device;
 pub use freeboard_device_cuda as device_cuda;
 pub use freeboard_device_host as device_host;
 pub use freeboard_device_sim as device_sim;
 #[cfg(feature = "mixed-precision")]
 pub use freeboard_grad_scaler as grad_scaler;
+#[cfg(feature = "checkpointing")]
+pub use freeboard_offload as offload;
 pub use freeboard_packing as packing;
 #[cfg(feature = "replay")]
 pub use freeboard_replay as replay;
