@@ -8,8 +8,10 @@ mod chain;
 mod error;
 mod plan;
 mod random;
+mod run;
 
 pub use chain::{Chain, Layer};
 pub use error::{ChainError, Cost};
 pub use plan::{Operation, Plan, Stored};
 pub use random::Random;
+pub use run::{Fingerprint, Meter, Offload, Segment, Stay};
