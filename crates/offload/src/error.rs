@@ -23,14 +23,20 @@ pub enum OffloadError {
     },
     /// A value lists other buffers than when it was moved to the host.
     #[error(
-        "{found} where `{expected}` was moved to the host: `Movable::buffers` must list the same \
-         buffers in the same order every time"
+        "{found} where `{expected}` was moved: `buffers` and `buffers_mut` must list the same buffers \
+         in the same order every time"
     )]
     Changed {
-        /// The buffer that is on the host; `no buffer` if there are too many.
+        /// The buffer that was moved; `no other buffer` if there are too many.
         expected: String,
         /// What is listed instead.
         found: String,
+    },
+    /// The device failed while a copy was waited for, so that nobody knows what it holds.
+    #[error("`{buffer}`: its copy was lost when the device failed: go back to a saved state")]
+    Lost {
+        /// The buffer's name.
+        buffer: String,
     },
     /// A parameter of another optimizer.
     #[error("the parameter is not of this optimizer: use what `add` gave")]

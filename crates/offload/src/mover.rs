@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use freeboard_allocator::CachingAllocator;
-use freeboard_buffer::{InFlight, PinnedAllocator};
+use freeboard_buffer::{BufferError, Element, InFlight, Pinned, PinnedAllocator};
 use freeboard_device::Transfer;
 use freeboard_units::{Bytes, StreamId};
 use parking_lot::Mutex;
 
 use crate::lane::Lane;
-use crate::movable::{Buffers, Listed, Movable};
+use crate::movable::{Buffers, BuffersMut, Movable, Room};
 use crate::{MoverStats, OffloadError, Stuck};
 
 pub use states::{Away, Leaving, Returning};
-use states::{Kept, Part};
+use states::{Host, Part};
 
 /// What a mover is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,9 @@ impl Default for MoverConfig {
 /// let device = HostDevice::new(Bytes::mib(64))?;
 /// let allocator = Arc::new(CachingAllocator::new(device, Config::default())?);
 /// let mover = Mover::new(&allocator, MoverConfig::default())?;
-/// let mut activation = DeviceBuffer::filled(&allocator, 1 << 20, 0.5_f32, StreamId::DEFAULT)?;
+/// let activation = DeviceBuffer::filled(&allocator, 1 << 20, 0.5_f32, StreamId::DEFAULT)?;
 ///
-/// let leaving = mover.depart(&mut activation)?; // compute beside it
+/// let leaving = mover.depart(&activation)?; // compute beside it
 /// let away = mover.release(activation, leaving)?;
 /// assert_eq!(allocator.stats().allocated_bytes.all.current, 0);
 /// let returning = mover.fetch(away)?; // compute beside it
@@ -115,158 +115,119 @@ impl<D: Transfer + 'static> Mover<D> {
     /// waits for the copies, on the device.
     ///
     /// # Errors
-    /// When there is no pinned memory, or the device fails. The value is as it was.
-    pub fn depart(
-        &self,
-        value: &mut (impl Movable<D> + ?Sized),
-    ) -> Result<Leaving<D>, OffloadError> {
-        let mut copies = Vec::new();
-        let mut begin = None;
-        let mut bytes = Bytes::ZERO;
-        for Listed { name, place } in Buffers::of(value).list {
-            if begin.is_none() {
-                begin = self.out.begin();
-            }
+    /// When there is no pinned memory, or the device fails.
+    pub fn depart(&self, value: &(impl Movable<D> + ?Sized)) -> Result<Leaving<D>, OffloadError> {
+        let mut parts = Vec::new();
+        let begin = self.out.begin();
+        for (name, place) in Buffers::of(value).list {
             let copy = place.copy_out(&self.host, self.out.stream);
             let copy = copy.map_err(OffloadError::buffer(name, "copying it to the host"))?;
-            bytes += place.size();
-            copies.push((name.to_owned(), place.len(), copy));
+            let (name, host) = (name.to_owned(), Host::Moving(copy));
+            parts.push(Part { name, len: place.len(), size: place.size(), host });
         }
         self.out.end(begin);
-        let mut counts = self.counts.lock();
-        counts.bytes_out += bytes;
-        counts.moves += 1;
-        Ok(Leaving { copies })
+        let leaving = Leaving { parts };
+        self.count(leaving.size(), Bytes::ZERO);
+        Ok(leaving)
     }
 
     /// Waits until a value is on the host, and gives its device memory back.
     ///
     /// # Errors
-    /// [`OffloadError::Changed`] when these are not the copies of this value; it comes back. Or when
-    /// the device failed, so that its memory cannot be relied on: the value comes back whatever it
-    /// holds.
+    /// [`OffloadError::Changed`] when these are not the copies of this value, or the device failed.
+    /// The value comes back, as it is on the device.
     pub fn release<V: Movable<D>>(
         &self,
         mut value: V,
         leaving: Leaving<D>,
     ) -> Result<Away<V, D>, Stuck<V>> {
-        let listed = Buffers::of(&mut value).list;
-        if let Err(error) = leaving.check(&listed) {
-            drop(listed);
+        let Leaving { mut parts } = leaving;
+        let listed = Buffers::of(&value);
+        let is_right = |number: usize, part: &Part<D>| listed.list[number].1.len() == part.len;
+        let mut outcome = states::check(&parts, &listed, is_right);
+        if outcome.is_ok() && self.config.wait_on_host {
+            outcome = self.settle_all(&mut parts, "waiting for its copy to the host");
+        }
+        if let Err(error) = outcome {
             return Err(Stuck::new(error, value));
         }
-        let mut kept = Vec::with_capacity(leaving.copies.len());
-        for (name, len, copy) in leaving.copies {
-            // Without waiting here, `InFlight` still guards the pinned memory, and `record_use` what
-            // the device reads from.
-            let pinned = if self.config.wait_on_host {
-                self.wait(copy).map(Part::Here)
-            } else {
-                Ok(Part::Coming(copy))
-            };
-            match pinned {
-                Ok(pinned) => kept.push(Kept { name, len, pinned }),
-                Err(source) => {
-                    let error = OffloadError::buffer(name, "waiting for its copy")(source);
-                    drop(listed);
-                    return Err(Stuck::new(error, value));
-                }
-            }
-        }
-        for Listed { name, place } in listed {
-            if let Err(source) = place.vacate() {
-                tracing::error!(error = %source, buffer = name, "stays on the device beside its copy");
-            }
-        }
-        Ok(Away { value, kept })
+        vacate(&mut value);
+        Ok(Away { value, parts })
     }
 
     /// Takes device memory for a value and begins to copy it back.
     ///
     /// # Errors
-    /// When there is no device memory, or the device fails; the value comes back, still on the host.
-    /// See [`OffloadError::out_of_memory`].
+    /// When there is no device memory ([`OffloadError::out_of_memory`]), or the device fails; the
+    /// value comes back, still on the host.
     pub fn fetch<V: Movable<D>>(
         &self,
         mut away: Away<V, D>,
     ) -> Result<Returning<V, D>, Stuck<Away<V, D>>> {
-        let rooms = Buffers::of(&mut away.value).list;
-        let rooms = away.kept_match(&rooms).and_then(|()| {
-            let pairs = rooms.iter().zip(&away.kept);
-            let made = pairs.map(|(listed, kept)| {
-                let room = listed.place.make_room(kept.len, self.back.stream);
-                room.map_err(OffloadError::buffer(listed.name, "taking device memory for it"))
-            });
-            made.collect::<Result<Vec<_>, _>>()
+        match self.begin_back(&mut away) {
+            Ok(rooms) => Ok(Returning { away, rooms }),
+            Err(error) => Err(Stuck::new(error, away)),
+        }
+    }
+
+    fn begin_back<V: Movable<D>>(
+        &self,
+        away: &mut Away<V, D>,
+    ) -> Result<Vec<Box<dyn Room<D>>>, OffloadError> {
+        let listed = Buffers::of(&away.value);
+        states::check(&away.parts, &listed, |_, _| true)?;
+        self.settle_all(&mut away.parts, "waiting for its copy to the host")?;
+        let rooms = listed.list.iter().zip(&away.parts).map(|((name, place), part)| {
+            let room = place.make_room(part.len, self.back.stream);
+            room.map_err(OffloadError::buffer(*name, "taking device memory for it"))
         });
-        let mut rooms = match rooms {
-            Ok(rooms) => rooms,
-            Err(error) => return Err(Stuck::new(error, away)),
-        };
+        let mut rooms = rooms.collect::<Result<Vec<_>, _>>()?;
         let begin = self.back.begin();
-        let mut bytes = Bytes::ZERO;
-        for (number, room) in rooms.iter_mut().enumerate() {
-            let kept = &mut away.kept[number];
-            if let Err(source) = kept.start(&mut **room) {
-                let error = OffloadError::buffer(&kept.name, "copying it to the device")(source);
-                // Copies that were begun go nowhere: their memory is given up when they are done.
-                away.kept.iter_mut().for_each(Kept::stay);
-                return Err(Stuck::new(error, away));
-            }
-            bytes += kept.bytes();
+        for (part, room) in away.parts.iter_mut().zip(&mut rooms) {
+            part.start(&mut **room)?;
         }
         self.back.end(begin);
-        let mut counts = self.counts.lock();
-        counts.bytes_back += bytes;
-        counts.moves += 1;
-        drop(counts);
-        Ok(Returning { away, rooms })
+        self.count(Bytes::ZERO, away.size());
+        Ok(rooms)
     }
 
     /// Waits until a value is back.
     ///
     /// # Errors
-    /// [`OffloadError::Changed`] when it lists other buffers than before; it comes back. Or when the
-    /// device failed.
+    /// [`OffloadError::Changed`] when it lists other buffers than before, or the device failed. It
+    /// comes back as it is.
     pub fn arrive<V: Movable<D>>(
         &self,
         returning: Returning<V, D>,
     ) -> Result<V, Stuck<Returning<V, D>>> {
-        Ok(self.settle(returning, false)?.value)
+        Ok(self.land(returning, self.config.wait_on_host)?.value)
     }
 
-    /// As [`arrive`](Self::arrive), and keeps what is on the host: see [`forget`](Self::forget).
-    pub(crate) fn settle<V: Movable<D>>(
+    /// The same; what is on the host stays there as well, if it was waited for.
+    pub(crate) fn land<V: Movable<D>>(
         &self,
         mut returning: Returning<V, D>,
-        keep: bool,
+        wait: bool,
     ) -> Result<Away<V, D>, Stuck<Returning<V, D>>> {
-        let listed = Buffers::of(&mut returning.away.value).list;
-        let pairs = listed.iter().zip(&returning.rooms);
-        let fits = pairs.fold(listed.len() == returning.rooms.len(), |fits, (listed, room)| {
-            fits && listed.place.fits(&**room)
-        });
-        if !fits {
-            let error = states::changed(&returning.away.kept, &listed);
+        let Returning { away: Away { value, parts }, rooms } = &mut returning;
+        let listed = Buffers::of(value);
+        let is_right = |number: usize, _: &Part<D>| listed.list[number].1.fits(&*rooms[number]);
+        let mut outcome = states::check(parts, &listed, is_right);
+        if outcome.is_ok() && wait {
+            outcome = self.settle_all(parts, "waiting for its copy to the device");
+        }
+        if let Err(error) = outcome {
             return Err(Stuck::new(error, returning));
         }
-        drop(listed);
-        if keep || self.config.wait_on_host {
-            for number in 0..returning.away.kept.len() {
-                let kept = &mut returning.away.kept[number];
-                if let Err(source) = kept.land(|copy| self.wait(copy)) {
-                    let doing = "waiting for its copy to the device";
-                    let error = OffloadError::buffer(&kept.name, doing)(source);
-                    return Err(Stuck::new(error, returning));
-                }
-            }
-        }
         let Returning { mut away, rooms } = returning;
-        let listed = Buffers::of(&mut away.value).list;
-        for (listed, room) in listed.into_iter().zip(rooms) {
-            listed.place.refill(room);
+        for ((_, place), room) in BuffersMut::of(&mut away.value).list.into_iter().zip(rooms) {
+            place.refill(room);
         }
         Ok(away)
+    }
+
+    fn settle_all(&self, parts: &mut [Part<D>], doing: &'static str) -> Result<(), OffloadError> {
+        parts.iter_mut().try_for_each(|part| part.settle(doing, |copy| self.wait(copy)))
     }
 
     /// Waits until all copies that were begun are done, and timed.
@@ -291,11 +252,19 @@ impl<D: Transfer + 'static> Mover<D> {
         &self.host
     }
 
+    /// Counts a move.
+    pub(crate) fn count(&self, out: Bytes, back: Bytes) {
+        let mut counts = self.counts.lock();
+        counts.bytes_out += out;
+        counts.bytes_back += back;
+        counts.moves += 1;
+    }
+
     /// Waits for a transfer, and counts that.
-    pub(crate) fn wait<T: freeboard_buffer::Element>(
+    pub(crate) fn wait<T: Element>(
         &self,
         mut copy: InFlight<T, D>,
-    ) -> Result<freeboard_buffer::Pinned<T, D>, freeboard_buffer::BufferError> {
+    ) -> Result<Pinned<T, D>, BufferError> {
         if copy.is_done().unwrap_or(false) {
             return copy.wait();
         }
@@ -305,6 +274,15 @@ impl<D: Transfer + 'static> Mover<D> {
         counts.waits += 1;
         counts.waited += began.elapsed();
         outcome
+    }
+}
+
+/// Gives a value's device memory back.
+pub(crate) fn vacate<D: Transfer + 'static>(value: &mut impl Movable<D>) {
+    for (buffer, place) in BuffersMut::of(value).list {
+        if let Err(error) = place.vacate() {
+            tracing::error!(%error, buffer, "it stays on the device beside its copy");
+        }
     }
 }
 
