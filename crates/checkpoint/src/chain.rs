@@ -129,6 +129,20 @@ impl Chain {
 }
 
 impl Layer {
+    /// A layer with these times and no bytes, to be filled in.
+    #[must_use]
+    pub fn new(name: &str, forward_time: f64, backward_time: f64) -> Self {
+        Self {
+            name: name.into(),
+            forward_time,
+            backward_time,
+            output_bytes: Bytes::ZERO,
+            saved_bytes: Bytes::ZERO,
+            forward_extra_bytes: Bytes::ZERO,
+            backward_extra_bytes: Bytes::ZERO,
+        }
+    }
+
     const fn times(&self) -> [(Cost, f64); 2] {
         [(Cost::ForwardTime, self.forward_time), (Cost::BackwardTime, self.backward_time)]
     }

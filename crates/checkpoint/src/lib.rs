@@ -6,12 +6,23 @@
 
 mod chain;
 mod error;
+mod link;
 mod plan;
+mod planner;
 mod random;
 mod run;
+mod validate;
 
 pub use chain::{Chain, Layer};
 pub use error::{ChainError, Cost};
+pub use link::Link;
 pub use plan::{Operation, Plan, Stored};
+pub use planner::{
+    Effort, Optimal, PlanError, Proof, keep_all, least_bytes, optimal, optimal_with,
+};
 pub use random::Random;
-pub use run::{Fingerprint, Meter, Offload, Segment, Stay};
+pub use run::{
+    Check, Fingerprint, Held, Meter, Moves, Nested, NestedState, Offload, PeakWatch, Place,
+    ProfileError, Profiler, Report, RunError, Runner, RunnerError, Segment, Stay, Tensor, Verdict,
+};
+pub use validate::{Checked, InvalidPlan, check};

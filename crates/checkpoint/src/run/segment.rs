@@ -84,17 +84,11 @@ pub trait Segment {
         self.backward(input, &saved, &gradient, random)
     }
 
-    /// What a recomputed a(i) must have in common with the first one; with a hash of its values only if
-    /// `values`, which may cost a copy from the device. Default: `None`, no check.
+    /// What a recomputed a(i), plain or inside saved(i), must have in common with the first one; with a
+    /// hash of its values only if `values`, which may cost a copy from the device. Default: `None`, no
+    /// check.
     fn fingerprint(&self, output: &Self::Value, values: bool) -> Option<Fingerprint> {
         let _ = (output, values);
-        None
-    }
-
-    /// What a recomputed saved(i) must have in common with the first one, apart from a(i). Default:
-    /// `None`, no check.
-    fn fingerprint_saved(&self, saved: &Self::Saved, values: bool) -> Option<Fingerprint> {
-        let _ = (saved, values);
         None
     }
 }
@@ -146,9 +140,5 @@ impl<S: Segment + ?Sized> Segment for Box<S> {
 
     fn fingerprint(&self, output: &S::Value, values: bool) -> Option<Fingerprint> {
         (**self).fingerprint(output, values)
-    }
-
-    fn fingerprint_saved(&self, saved: &S::Saved, values: bool) -> Option<Fingerprint> {
-        (**self).fingerprint_saved(saved, values)
     }
 }

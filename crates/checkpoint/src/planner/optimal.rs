@@ -1,0 +1,172 @@
+//! [`optimal`]: the least time within a budget in bytes.
+
+use freeboard_units::Bytes;
+
+use super::costs::Costs;
+use super::least::Least;
+use super::{exact, grid};
+use crate::{Chain, Link, Operation, Plan};
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// No plan fits.
+    #[error(
+        "no plan fits in {budget} ({} bytes): the least is {minimum} ({} bytes); raise the budget, or \
+         make the batch smaller", budget.get(), minimum.get()
+    )]
+    BudgetBelowMinimum {
+        /// What was given.
+        budget: Bytes,
+        /// The least budget in which the chain can be processed.
+        minimum: Bytes,
+    },
+    /// Planning takes time and memory that grow with the cube and the square of the layers.
+    #[error(
+        "{layers} layers are more than the {most} this planner takes; group layers into blocks"
+    )]
+    TooManyLayers {
+        /// How many there are.
+        layers: usize,
+        /// How many are allowed.
+        most: usize,
+    },
+}
+
+/// How hard to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Memory slots of the first, discretised pass. Default 500.
+    pub slots: usize,
+    /// Steps that the exact pass may take before the discretised plan is given instead. Default
+    /// 40,000,000, some tenths of a second.
+    pub exact_work: u64,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { slots: 500, exact_work: 40_000_000 }
+    }
+}
+
+/// What is known about how good a plan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// No persistent plan within the budget takes less time.
+    Exact,
+    /// No persistent plan within this smaller budget takes less time.
+    NoneBetterWithin(Bytes),
+}
+
+/// A plan, and what is known about how good it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Optimal {
+    /// The plan.
+    pub plan: Plan,
+    /// How good it is.
+    pub proof: Proof,
+}
+
+/// The most layers: the tables take some 10 bytes a pair of layers and slot.
+const MOST_LAYERS: usize = 2_000;
+
+/// The plan of least time whose peak is within `budget`, among persistent plans: what is stored stays
+/// until its backward pass has used it.
+///
+/// Rotor's dynamic programme (Beaumont, Eyraud-Dubois, Herrmann, Joly and Shilova, RR-9302): of every
+/// stretch of layers either the first saves its whole history, or only its input is kept and the
+/// stretch is run again later. First over 500 memory slots; the plan found there bounds an exact pass
+/// over bytes. Only where that would take too long is the first plan given: [`optimal_with`] tells.
+///
+/// # Errors
+/// [`PlanError::BudgetBelowMinimum`] says the least budget. [`PlanError::TooManyLayers`] over 2,000.
+///
+/// ```
+/// use freeboard_checkpoint::{Chain, Layer, keep_all, optimal};
+/// use freeboard_units::Bytes;
+///
+/// let layer = Layer { output_bytes: Bytes::kib(4), saved_bytes: Bytes::kib(40), ..Layer::new("block", 1.0, 2.0) };
+/// let chain = Chain::new(Bytes::kib(4), vec![layer; 24])?;
+/// let all = keep_all(&chain);
+/// let half = optimal(&chain, Bytes::new(all.peak_bytes.get() / 2))?;
+/// assert!(half.peak_bytes <= Bytes::new(all.peak_bytes.get() / 2));
+/// assert_eq!(half.extra_time(), 13.0); // 13 of 24 layers run forward twice
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn optimal(chain: &Chain, budget: Bytes) -> Result<Plan, PlanError> {
+    optimal_with(chain, budget, Effort::default()).map(|optimal| optimal.plan)
+}
+
+/// As [`optimal`], with the effort given and what is proven said.
+///
+/// # Errors
+/// As [`optimal`].
+pub fn optimal_with(chain: &Chain, budget: Bytes, effort: Effort) -> Result<Optimal, PlanError> {
+    let all = keep_all(chain);
+    if all.peak_bytes <= budget {
+        return Ok(Optimal { plan: all, proof: Proof::Exact });
+    }
+    let (costs, least) = tables(chain)?;
+    let input = chain.input_bytes();
+    let minimum = Bytes::new(least.room(1, costs.layers)) + input;
+    if budget < minimum {
+        return Err(PlanError::BudgetBelowMinimum { budget, minimum });
+    }
+    let room = (budget - input).get();
+    let slots = effort.slots.max(1);
+    let mut plan = planned(chain, least.operations());
+    // A coarse pass first: what it finds spares the finer ones most of their work.
+    for slots in [slots.div_ceil(8), slots] {
+        if let Some(found) = grid::solve(&costs, room, slots, plan.extra_time()) {
+            plan = better(plan, planned(chain, found));
+        }
+    }
+    let bound = plan.extra_time() * (1.0 + 1e-12);
+    let Some(found) = exact::solve(&costs, room, bound, effort.exact_work) else {
+        let slot = room.div_ceil(slots as u64);
+        let lost = Bytes::new(slot.saturating_mul(costs.layers as u64 + 1));
+        return Ok(Optimal { plan, proof: Proof::NoneBetterWithin(budget.saturating_sub(lost)) });
+    };
+    Ok(Optimal { plan: better(plan, planned(chain, found)), proof: Proof::Exact })
+}
+
+/// The least budget in which the chain can be processed, exactly.
+///
+/// # Errors
+/// [`PlanError::TooManyLayers`] over 2,000 layers.
+pub fn least_bytes(chain: &Chain) -> Result<Bytes, PlanError> {
+    let (costs, least) = tables(chain)?;
+    Ok(Bytes::new(least.room(1, costs.layers)) + chain.input_bytes())
+}
+
+/// Every layer saves all: no recomputation, the most memory.
+#[must_use]
+pub fn keep_all(chain: &Chain) -> Plan {
+    let layers = chain.layers().len();
+    let forward = (1..=layers).map(|layer| Operation::ForwardSave { layer });
+    let backward = (1..=layers).rev().map(|layer| Operation::Backward { layer });
+    planned(chain, forward.chain(backward).collect())
+}
+
+fn tables(chain: &Chain) -> Result<(Costs, Least), PlanError> {
+    let layers = chain.layers().len();
+    if layers > MOST_LAYERS {
+        return Err(PlanError::TooManyLayers { layers, most: MOST_LAYERS });
+    }
+    let costs = Costs::new(chain);
+    let least = Least::new(&costs);
+    Ok((costs, least))
+}
+
+/// The plan that these operations are.
+///
+/// # Panics
+/// When they break the rules: that would be a fault of a planner.
+pub(super) fn planned(chain: &Chain, operations: Vec<Operation>) -> Plan {
+    Plan::new(chain, operations, Link::NONE).expect("planners follow the rules")
+}
+
+fn better(first: Plan, second: Plan) -> Plan {
+    if second.total_time < first.total_time { second } else { first }
+}
