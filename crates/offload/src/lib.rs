@@ -31,7 +31,7 @@ pub use error::{OffloadError, Stuck};
 pub use host_optimizer::{
     HostAdamW, HostOptimizer, HostOptimizerConfig, HostParameterId, HostSgd, Values,
 };
-pub use link::{Bandwidth, measure_link};
+pub use link::measure_link;
 pub use movable::{Buffers, BuffersMut, Movable};
 pub use mover::{Away, Leaving, Mover, MoverConfig, Returning};
 pub use shelf::Shelf;

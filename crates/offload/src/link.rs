@@ -5,24 +5,16 @@ use std::time::{Duration, Instant};
 
 use freeboard_allocator::CachingAllocator;
 use freeboard_buffer::{BufferError, DeviceBuffer, PinnedAllocator};
+use freeboard_checkpoint::Link;
 use freeboard_device::Transfer;
 use freeboard_units::{Bytes, StreamId};
 
 use crate::OffloadError;
 
-/// Bytes per second between a device and pinned host memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bandwidth {
-    /// From the device to the host.
-    pub to_host: f64,
-    /// From the host to the device.
-    pub to_device: f64,
-}
-
 /// Copies are repeated this often; the fastest one counts.
 const ROUNDS: usize = 5;
 
-/// Measures copies of `size` bytes on a stream; 64 MiB show what a link can do. Waits for the stream.
+/// The link in bytes per second, by copies of `size` bytes on a stream; 64 MiB show what it can do. Waits for the stream.
 /// Takes device memory and pinned memory of this size for as long.
 ///
 /// # Errors
@@ -31,8 +23,8 @@ pub fn measure_link<D: Transfer + Send + Sync + 'static>(
     allocator: &Arc<CachingAllocator<D>>,
     stream: StreamId,
     size: Bytes,
-) -> Result<Bandwidth, OffloadError> {
-    let measured = || -> Result<Bandwidth, BufferError> {
+) -> Result<Link, OffloadError> {
+    let measured = || -> Result<Link, BufferError> {
         let len = usize::try_from(size.get()).unwrap_or(usize::MAX).max(1);
         let mut buffer = DeviceBuffer::<u8, D>::zeroed(allocator, len, stream)?;
         let mut pinned = PinnedAllocator::new(allocator)?.allocate::<u8>(len)?;
@@ -49,7 +41,7 @@ pub fn measure_link<D: Transfer + Send + Sync + 'static>(
         }
         // A copy that no clock can tell from nothing took a nanosecond.
         let rate = |took: Duration| buffer.size().as_f64() / took.as_secs_f64().max(1e-9);
-        Ok(Bandwidth { to_host: rate(best[0]), to_device: rate(best[1]) })
+        Ok(Link { to_host: rate(best[0]), to_device: rate(best[1]) })
     };
     measured().map_err(OffloadError::buffer("the test copy", "measuring the link"))
 }
