@@ -11,17 +11,17 @@ use freeboard_checkpoint::{
 };
 use freeboard_units::Bytes;
 
-use crate::shortage::{Shortage, missing};
+use crate::shortage::{Shortage, available};
 
 pub use outcome::{LoopError, Outcome, Replan};
 
 /// What a loop does when memory runs out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoopConfig {
-    /// How often a step is planned and run again, at most; 8.
+    /// How often a step is planned and run again, at most; 8. The last one has the least plan.
     pub most_replans: usize,
-    /// What the next plan may take of the last one's peak where nobody knows how much was missing,
-    /// more than 0 and less than 1; 0.9.
+    /// What the next plan may take of the last one's peak where nobody knows how much was missing, or
+    /// planning with that did not help; more than 0 and less than 1; 0.9.
     pub tighten: f64,
     /// How far the measured peak may be from the predicted one, as a share of it; 0.01.
     pub tolerance: f64,
@@ -217,6 +217,7 @@ impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M
         let mut replans = Vec::new();
         loop {
             let watch = PeakWatch::begin(&self.meter);
+            let before = self.meter.in_use();
             let input = step.input().map_err(LoopError::Input)?;
             let ran = self.runner.run(segments, input, random, |output| step.loss_gradient(output));
             let source = match ran {
@@ -228,7 +229,7 @@ impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M
                 Err(error) => error,
             };
             step.undo(segments).map_err(LoopError::Undo)?;
-            self.tighten(segments, source, &mut replans)?;
+            self.tighten(segments, source, before, &mut replans)?;
         }
     }
 
@@ -237,27 +238,32 @@ impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M
         &mut self,
         segments: &[S],
         source: RunError<S::Error>,
+        before: Bytes,
         replans: &mut Vec<Replan>,
     ) -> Result<(), LoopError<S::Error>> {
         let Some(report) = source.cause().and_then(Shortage::out_of_memory) else {
             return Err(LoopError::Run(source));
         };
-        let took = self.plan.peak_bytes.min(self.budget);
-        let missing = missing(report);
-        let next = match missing {
-            Some(missing) => took.saturating_sub(missing),
-            None => part(took, self.config.tighten),
+        let took = self.plan.peak_bytes;
+        let missing = available(report, before).map(|there| took.saturating_sub(there));
+        let missing = missing.filter(|missing| !missing.is_zero());
+        let enough = took.saturating_sub(missing.unwrap_or_default());
+        let next = match (missing, replans.len() + 1) {
+            (_, count) if count == self.config.most_replans => self.least,
+            (Some(_), 1) => enough,
+            // What is there is not all that it takes: it is in pieces, or others take it.
+            _ => enough.min(part(took, self.config.tighten)),
         };
         let next = next.max(self.least);
         let mut replan = Replan {
             at: source.place().map_or_else(|| "the loss".to_owned(), ToString::to_string),
             requested: report.requested,
             missing,
-            from: self.plan.peak_bytes,
+            from: took,
             budget: self.budget,
             to: None,
         };
-        if next >= self.plan.peak_bytes || replans.len() >= self.config.most_replans {
+        if next >= took || replans.len() >= self.config.most_replans {
             replans.push(replan);
             let history = std::mem::take(replans);
             return Err(LoopError::Exhausted { least: self.least, history, source });
@@ -265,7 +271,7 @@ impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M
         let outcome = match self.set_budget(segments, next) {
             // The planner's own least is above that of plans that only recompute.
             Err(LoopError::Plan(PlanError::BudgetBelowMinimum { minimum, .. }))
-                if minimum < self.plan.peak_bytes =>
+                if minimum < took =>
             {
                 self.set_budget(segments, minimum)
             }

@@ -54,12 +54,13 @@ impl Shortage for OffloadError {
     }
 }
 
-/// How many bytes a request lacked; none where enough was free, but in pieces, or where nobody knows.
-pub(crate) fn missing(report: &OutOfMemory) -> Option<Bytes> {
+/// What there was for a step that had begun with `before` bytes in use, when it ran out: what it had,
+/// and what was still free, in pieces or not. None where the device cannot tell.
+pub(crate) fn available(report: &OutOfMemory, before: Bytes) -> Option<Bytes> {
     let of_device = match report.limit {
         Some(limit) => report.free?.min(limit.saturating_sub(report.reserved)),
         None => report.free?,
     };
-    let missing = report.requested.saturating_sub(of_device + report.cached);
-    (!missing.is_zero()).then_some(missing)
+    let own = report.allocated.saturating_sub(before);
+    Some(own.saturating_add(of_device).saturating_add(report.cached).saturating_add(report.pending))
 }

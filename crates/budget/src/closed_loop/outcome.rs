@@ -26,7 +26,8 @@ pub struct Replan {
     pub at: String,
     /// The bytes that there was no memory for.
     pub requested: Bytes,
-    /// How many of them were missing; none where free memory was in pieces, or nobody knows.
+    /// How much the plan's peak is above what there was; none where that was enough, but in pieces, or
+    /// where nobody knows.
     pub missing: Option<Bytes>,
     /// The budget.
     pub budget: Bytes,
@@ -39,12 +40,11 @@ pub struct Replan {
 impl fmt::Display for Replan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, requested, missing, from, to, .. } = self;
-        write!(f, "{at}: no memory for {requested}")?;
+        write!(f, "{at}: no memory for {requested}; the plan takes {from}")?;
         if let Some(missing) = missing {
-            write!(f, ", {missing} of it missing")?;
+            write!(f, ", {missing} more than there is")?;
         }
-        write!(f, "; the plan took {from}")?;
-        to.map_or(Ok(()), |to| write!(f, ", the next one takes {to}"))
+        to.map_or(Ok(()), |to| write!(f, "; the next one takes {to}"))
     }
 }
 

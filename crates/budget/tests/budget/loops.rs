@@ -1,5 +1,7 @@
 //! Loops that are closed: what is predicted is measured, and what runs out is planned again.
 
+use std::sync::OnceLock;
+
 use freeboard_budget::{AllocatorMeter, Budget, ClosedLoop, LoopConfig, LoopError};
 use freeboard_buffer::DeviceBuffer;
 use freeboard_checkpoint::{
@@ -27,6 +29,11 @@ fn in_use(allocator: &Allocator) -> i64 {
 
 /// What a step with memory for everything makes.
 fn truth() -> Vec<u32> {
+    static TRUTH: OnceLock<Vec<u32>> = OnceLock::new();
+    TRUTH.get_or_init(make_truth).clone()
+}
+
+fn make_truth() -> Vec<u32> {
     let allocator = allocator(Bytes::mib(256));
     let mut layers = layers();
     let chain = measure(&allocator, &mut layers);
@@ -34,7 +41,7 @@ fn truth() -> Vec<u32> {
     let meter = AllocatorMeter::new(&allocator);
     let mut training = ClosedLoop::new(&layers, chain, Bytes::mib(256), meter).unwrap();
     let outcome = training.step(&mut layers, &mut batch, Random::new(5)).unwrap();
-    assert_eq!(outcome.plan.extra_time(), 0.0);
+    assert_eq!(outcome.plan.operations, keep_all(training.chain()).operations);
     bits(&outcome.gradient, &mut layers)
 }
 
@@ -49,8 +56,8 @@ fn the_measured_peak_is_the_predicted_one_and_the_numbers_are_the_same_in_every_
     let mut batch = Batch { allocator: &allocator, undone: 0 };
     let meter = AllocatorMeter::new(&allocator);
     let mut training = ClosedLoop::new(&layers, chain, all, meter).unwrap();
-    for part in 0..=10 {
-        let budget = least + Bytes::new((all - least).get() / 10 * part);
+    for part in 0..=5 {
+        let budget = least + Bytes::new((all - least).get() / 5 * part);
         training.set_budget(&layers, budget).unwrap();
         let outcome = training.step(&mut layers, &mut batch, Random::new(5)).unwrap();
         assert_eq!(outcome.report.measured, outcome.report.predicted, "to the byte");
@@ -68,7 +75,7 @@ fn a_step_that_runs_out_of_memory_is_planned_again_and_makes_the_same_numbers() 
     let chain = measure(&roomy, &mut layers());
     let (least, all) = (least_bytes(&chain).unwrap(), keep_all(&chain).peak_bytes);
     // A device that holds a bit more than half of it, with a loop that is told otherwise.
-    let allocator = allocator(Bytes::new((least + all).get() / 2).align_up(Bytes::mib(1)));
+    let allocator = allocator(Bytes::new((least + all).get() / 2).align_up(Bytes::mib(2)));
     let mut layers = layers();
     let mut batch = Batch { allocator: &allocator, undone: 0 };
     let meter = AllocatorMeter::new(&allocator);
@@ -76,8 +83,9 @@ fn a_step_that_runs_out_of_memory_is_planned_again_and_makes_the_same_numbers() 
     let outcome = training.step(&mut layers, &mut batch, Random::new(5)).unwrap();
     assert!(!outcome.replans.is_empty() && batch.undone == outcome.replans.len());
     for replan in &outcome.replans {
-        assert!(replan.to.unwrap() < replan.from && replan.at.contains("layer"), "{replan}");
+        assert!(replan.to.unwrap() < replan.from, "{replan}");
     }
+    assert!(outcome.replans[0].missing.is_some(), "the device knows what it has");
     assert!(outcome.plan.extra_time() > 0.0 && training.budget() < all);
     assert!(outcome.report.deviation().abs() < 0.01);
     assert!(bits(&outcome.gradient, &mut layers) == truth);
@@ -92,7 +100,7 @@ fn memory_that_no_plan_fits_in_ends_with_all_that_was_tried() {
     let roomy = allocator(Bytes::mib(256));
     let chain = measure(&roomy, &mut layers());
     let all = keep_all(&chain).peak_bytes;
-    let allocator = allocator(Bytes::mib(1));
+    let allocator = allocator(Bytes::mib(4));
     let mut layers = layers();
     let mut batch = Batch { allocator: &allocator, undone: 0 };
     let meter = AllocatorMeter::new(&allocator);
@@ -159,8 +167,8 @@ fn layers_that_grew_are_reported_and_measured_again() {
     let chain = measure(&allocator, &mut layers);
     let mut batch = Batch { allocator: &allocator, undone: 0 };
     let meter = AllocatorMeter::new(&allocator);
-    let mut training = ClosedLoop::new(&layers, chain, Bytes::mib(16), meter).unwrap();
-    layers.iter_mut().for_each(|layer| layer.width += 10_000);
+    let mut training = ClosedLoop::new(&layers, chain, Bytes::mib(48), meter).unwrap();
+    layers.iter_mut().for_each(|layer| layer.width += 40_000);
     let outcome = training.step(&mut layers, &mut batch, Random::new(5)).unwrap();
     assert_eq!(outcome.report.verdict(), Verdict::More);
     training.measure_again(&mut layers, &mut batch, Random::new(5)).unwrap();
@@ -225,17 +233,17 @@ fn plans_that_offload_run_with_a_mover_and_make_the_same_numbers() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(5))]
     #[test]
     fn whatever_the_device_and_whatever_else_is_on_it_the_numbers_are_right_or_the_error_is_typed(
-        capacity in 1_u64..12,
-        taken in 0_usize..3_000_000,
+        capacity in 4_u64..50,
+        taken in 0_usize..20_000_000,
     ) {
         let roomy = allocator(Bytes::mib(256));
         let chain = measure(&roomy, &mut layers());
         let least = least_bytes(&chain).unwrap();
         let allocator = allocator(Bytes::mib(capacity));
-        let taken = taken.min(usize::try_from(capacity).unwrap() << 19);
+        let taken = taken.min(usize::try_from(capacity - 2).unwrap() << 20);
         let other = DeviceBuffer::<u8, _>::zeroed(&allocator, taken, StreamId::DEFAULT).unwrap();
         let free = Budget::free(&allocator).unwrap().get().unwrap();
         let mut layers = layers();
@@ -250,11 +258,11 @@ proptest! {
                 prop_assert!(bits(&outcome.gradient, &mut layers) == truth());
             }
             Err(LoopError::Exhausted { history, .. }) => {
-                // A tenth is for pages that are partly used.
-                prop_assert!(least.get() * 11 / 10 > free.get(), "{least} of {free}: {history:?}");
+                // Two pages may be partly used: by what is on the device, and by small blocks.
+                prop_assert!(least + Bytes::mib(4) > free, "{least} of {free}: {history:?}");
             }
             Err(LoopError::Input(error)) => {
-                prop_assert!(free < Bytes::kib(256), "{error} with {free}");
+                prop_assert!(free < Bytes::mib(4), "{error} with {free}");
             }
             Err(error) => prop_assert!(false, "{error}"),
         }

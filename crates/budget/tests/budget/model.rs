@@ -6,7 +6,7 @@ use freeboard_allocator::{CachingAllocator, Config};
 use freeboard_budget::{Shortage, Step};
 use freeboard_buffer::{BufferError, DeviceBuffer};
 use freeboard_checkpoint::{Random, Segment};
-use freeboard_device_host::{HostConfig, HostDevice};
+use freeboard_device_host::HostDevice;
 use freeboard_offload::{Buffers, BuffersMut, Movable, OffloadError};
 use freeboard_units::{Bytes, StreamId};
 
@@ -14,8 +14,7 @@ pub(crate) type Allocator = Arc<CachingAllocator<HostDevice>>;
 pub(crate) type Values = DeviceBuffer<f32, HostDevice>;
 
 pub(crate) fn allocator(capacity: Bytes) -> Allocator {
-    let config = HostConfig { granularity: Bytes::kib(64), ..HostConfig::new(capacity) };
-    let device = HostDevice::with_config(config).unwrap();
+    let device = HostDevice::new(capacity).unwrap();
     Arc::new(CachingAllocator::new(device, Config::default()).unwrap())
 }
 
@@ -68,16 +67,14 @@ impl Movable<HostDevice> for Saved {
 impl Layer {
     fn run(&self, input: &Values, random: Random) -> Result<(Values, Vec<u8>), Failure> {
         let numbers = input.to_vec()?;
-        let kept: Vec<u8> = (0..self.width as u64).map(|at| keep(random, at)).collect();
+        let mut draws = vec![0.0; self.width];
+        random.fill(&mut draws);
+        let kept: Vec<u8> = draws.into_iter().map(|draw| u8::from(draw < 0.9)).collect();
         let scaled = kept.iter().zip(numbers.iter().cycle());
         let scaled = scaled.map(|(&keep, number)| f32::from(keep) * self.weight * number);
         let scaled: Vec<f32> = scaled.collect();
         Ok((DeviceBuffer::from_slice(input.allocator(), &scaled, input.stream())?, kept))
     }
-}
-
-fn keep(random: Random, at: u64) -> u8 {
-    u8::from(random.uniform(at) < 0.9)
 }
 
 impl Segment for Layer {
@@ -127,7 +124,7 @@ impl Segment for Layer {
 
 /// Sixteen layers of several widths.
 pub(crate) fn layers() -> Vec<Layer> {
-    let widths = [40_000, 90_000, 20_000, 60_000, 60_000, 120_000, 33_333, 50_000];
+    let widths = [320_000, 710_000, 160_000, 480_000, 480_000, 960_000, 266_667, 400_000];
     let layer = |number: usize| Layer {
         name: format!("layer {}", number + 1),
         width: widths[number % 8],
@@ -147,7 +144,7 @@ pub(crate) struct Batch<'a> {
 
 impl Step<Layer> for Batch<'_> {
     fn input(&mut self) -> Result<Values, Failure> {
-        let numbers: Vec<f32> = (0..30_000_u16).map(|at| f32::from(at % 77) / 77.0 - 0.4).collect();
+        let numbers: Vec<f32> = (0..60_000_u16).map(|at| f32::from(at % 77) / 77.0 - 0.4).collect();
         Ok(DeviceBuffer::from_slice(self.allocator, &numbers, StreamId::DEFAULT)?)
     }
 
