@@ -3,8 +3,9 @@
 use freeboard_units::Bytes;
 
 use super::costs::Costs;
+use super::exact;
+use super::grid::Grid;
 use super::least::Least;
-use super::{exact, grid};
 use crate::{Chain, Link, Operation, Plan};
 
 /// Why there is no plan.
@@ -39,14 +40,13 @@ pub enum PlanError {
 pub struct Effort {
     /// Memory slots of the first, discretised pass. Default 500.
     pub slots: usize,
-    /// Steps that the exact pass may take before the discretised plan is given instead. Default
-    /// 40,000,000, some tenths of a second.
-    pub exact_work: u64,
+    /// Up to how many layers an exact pass follows. Default 100: it takes some tenths of a second.
+    pub exact_layers: usize,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { slots: 500, exact_work: 40_000_000 }
+        Self { slots: 500, exact_layers: 100 }
     }
 }
 
@@ -67,6 +67,9 @@ pub struct Optimal {
     /// How good it is.
     pub proof: Proof,
 }
+
+/// Corners that the exact pass may look at before it is given up, some seconds at worst.
+const EXACT_WORK: u64 = 200_000_000;
 
 /// The most layers: the tables take some 10 bytes a pair of layers and slot.
 const MOST_LAYERS: usize = 2_000;
@@ -114,21 +117,43 @@ pub fn optimal_with(chain: &Chain, budget: Bytes, effort: Effort) -> Result<Opti
         return Err(PlanError::BudgetBelowMinimum { budget, minimum });
     }
     let room = (budget - input).get();
-    let slots = effort.slots.max(1);
     let mut plan = planned(chain, least.operations());
-    // A coarse pass first: what it finds spares the finer ones most of their work.
-    for slots in [slots.div_ceil(8), slots] {
-        if let Some(found) = grid::solve(&costs, room, slots, plan.extra_time()) {
-            plan = better(plan, planned(chain, found));
-        }
+    let slots = effort.slots.max(1);
+    if let Some(found) = discretised(chain, &costs, budget, slots, plan.extra_time()) {
+        plan = better(plan, found);
     }
     let bound = plan.extra_time() * (1.0 + 1e-12);
-    let Some(found) = exact::solve(&costs, room, bound, effort.exact_work) else {
-        let slot = room.div_ceil(slots as u64);
-        let lost = Bytes::new(slot.saturating_mul(costs.layers as u64 + 1));
-        return Ok(Optimal { plan, proof: Proof::NoneBetterWithin(budget.saturating_sub(lost)) });
+    let tried = (costs.layers <= effort.exact_layers).then_some(EXACT_WORK);
+    let Some(found) = tried.and_then(|work| exact::solve(&costs, room, bound, work)) else {
+        let lost = 2 * (costs.layers as u64 + 1) * room.div_ceil(slots as u64);
+        let proof = Proof::NoneBetterWithin(budget.saturating_sub(Bytes::new(lost)));
+        return Ok(Optimal { plan, proof });
     };
     Ok(Optimal { plan: better(plan, planned(chain, found)), proof: Proof::Exact })
+}
+
+/// The plan of least time that the slots find within `budget`, and below `bound` extra.
+fn discretised(
+    chain: &Chain,
+    costs: &Costs,
+    budget: Bytes,
+    slots: usize,
+    bound: f64,
+) -> Option<Plan> {
+    let room = (budget - chain.input_bytes()).get();
+    // Rounding may make a plan look larger than it is: some slots more than there are.
+    let more = slots / 50 + 1;
+    let unit = room.div_ceil(slots as u64).max(1);
+    let grid = Grid::new(costs, room + more as u64 * unit, slots + more, bound);
+    let mut slot = grid.slots();
+    loop {
+        let plan = planned(chain, grid.operations(slot)?);
+        if plan.peak_bytes <= budget {
+            return Some(plan);
+        }
+        let excess = (plan.peak_bytes - budget).get() / grid.unit() / 2;
+        slot = slot.checked_sub(usize::try_from(excess).unwrap_or(usize::MAX).max(1))?;
+    }
 }
 
 /// The least budget in which the chain can be processed, exactly.

@@ -124,11 +124,10 @@ impl<S: Segment, O: Moves<S>> Pass<'_, S, O> {
 
     fn backward(&mut self, segments: &mut [S], number: usize, layer: usize) -> Outcome<S> {
         let random = self.random.fork(layer as u64);
-        let is_next = self.state.at == layer;
         let is_first = layer == self.script.layers;
         let owned = self.state.gradients.pop().map(Given::Owned);
         let gradient = owned.or(self.gradient.filter(|_| is_first).map(Given::Borrowed));
-        let Some(gradient) = gradient.filter(|_| is_next) else {
+        let Some(gradient) = gradient else {
             return Err(self.missing(segments, number, Tensor::Gradient(layer)));
         };
         let own = if self.retains { None } else { self.state.saved[layer].take() };

@@ -7,6 +7,9 @@ use freeboard_units::Bytes;
 use super::Meter;
 use crate::Plan;
 
+/// The deviation that is fine unless told otherwise: 1 %.
+const TOLERANCE: f64 = 0.01;
+
 /// Measures the peak of one step. Begun before the step's input is made, since the plan counts that.
 ///
 /// What is in use at the beginning (parameters, their gradients, optimizer state) does not count.
@@ -14,6 +17,7 @@ use crate::Plan;
 pub struct PeakWatch<M: Meter> {
     meter: M,
     before: Bytes,
+    tolerance: f64,
 }
 
 impl<M: Meter> PeakWatch<M> {
@@ -21,15 +25,21 @@ impl<M: Meter> PeakWatch<M> {
     pub fn begin(meter: M) -> Self {
         meter.reset_peak();
         let before = meter.in_use();
-        Self { meter, before }
+        Self { meter, before, tolerance: TOLERANCE }
+    }
+
+    /// With another tolerance than 0.01, as a share of what was predicted.
+    #[must_use]
+    pub fn tolerating(self, tolerance: f64) -> Self {
+        Self { tolerance, ..self }
     }
 
     /// Ends, and says how the peak since then compares with what `plan` says.
     ///
-    /// Where they differ by more than the tolerance of 1 %, it warns through `tracing`.
+    /// Where they differ by more than the tolerance, it warns through `tracing`.
     pub fn end(self, plan: &Plan) -> Report {
         let measured = self.meter.peak().saturating_sub(self.before);
-        let report = Report::new(plan.peak_bytes, measured);
+        let report = Report::new(plan.peak_bytes, measured).tolerating(self.tolerance);
         if report.verdict() != Verdict::Within {
             tracing::warn!(%report, "the plan's peak is not what the step took: profile again");
         }
@@ -73,7 +83,7 @@ impl Report {
     /// These two, with a tolerance of 1 %.
     #[must_use]
     pub const fn new(predicted: Bytes, measured: Bytes) -> Self {
-        Self { predicted, measured, tolerance: 0.01 }
+        Self { predicted, measured, tolerance: TOLERANCE }
     }
 
     /// The same with another tolerance, as a share of what was predicted.

@@ -72,12 +72,11 @@ fn backward_in_order(layers: usize, operations: &[Operation]) -> Result<(), Runn
     Ok(())
 }
 
-/// Which operation made what is stored, while the plan is gone through.
+/// Which operation made what is stored, while the plan is gone through. What comes back from the host counts
+/// as made by nobody: whoever might be read in its place counts as read.
 struct Reads {
     /// Which made the plain a(i) on the device, at i.
     plain: Vec<usize>,
-    /// The same, of what is on the host.
-    away: Vec<usize>,
     /// Which made saved(i), at i.
     saved: Vec<usize>,
 }
@@ -85,7 +84,7 @@ struct Reads {
 impl Reads {
     fn new(layers: usize) -> Self {
         let nobody = vec![NOBODY; layers + 1];
-        Self { plain: nobody.clone(), away: nobody.clone(), saved: nobody }
+        Self { plain: nobody.clone(), saved: nobody }
     }
 
     fn follow(mut self, operations: &[Operation]) -> Vec<Step> {
@@ -115,19 +114,12 @@ impl Reads {
         let layer = operation.layer();
         let input = layer - 1;
         match operation {
-            Operation::Offload { .. }
-            | Operation::Fetch { .. }
-            | Operation::Release { what: Stored::Saved, .. }
-            | Operation::Await { what: Stored::Saved, .. } => return NOBODY,
             Operation::Release { what: Stored::Input, .. } => {
-                self.away[input] = std::mem::replace(&mut self.plain[input], NOBODY);
+                self.plain[input] = NOBODY;
                 return NOBODY;
             }
-            Operation::Await { what: Stored::Input, .. } => {
-                self.plain[input] = std::mem::replace(&mut self.away[input], NOBODY);
-                return NOBODY;
-            }
-            _ => {}
+            _ if operation.is_forward() || matches!(operation, Operation::Backward { .. }) => {}
+            _ => return NOBODY,
         }
         let mut maker = self.plain[input];
         if maker == NOBODY {

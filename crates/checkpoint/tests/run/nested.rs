@@ -10,7 +10,7 @@ use freeboard_checkpoint::{
 };
 use proptest::prelude::*;
 
-use crate::model::{Dense, Ledger, Told, Vector, input, loss, network, step, weights};
+use crate::model::{Dense, Drift, Ledger, Told, Vector, input, loss, network, step, weights};
 use crate::numbers::{choices, shape};
 use crate::plans::{Choices, every, persistent};
 
@@ -164,6 +164,20 @@ fn a_plan_that_offloads_cannot_be_nested() {
     assert!(matches!(refused, RunnerError::Offloads { number: 2, .. }), "{refused}");
 }
 
+#[test]
+fn a_backward_pass_that_is_not_the_last_still_knows_what_was_made_first() {
+    let ledger = Rc::new(Ledger::default());
+    let (mut segments, chain) = network(&ledger, &[(4, [0, 0]); 4]);
+    segments[0].drift = Drift::Size;
+    let mut nested = Nested::<_>::new("nested", segments, &every(&chain, 2)).unwrap();
+    let (input, random) = (input(&ledger), Random::new(1));
+    let saved = nested.forward_saving(&input, random).unwrap();
+    let gradient = loss(nested.output(&saved).unwrap(), 1.0).unwrap();
+    let error = nested.backward(&input, &saved, &gradient, random).unwrap_err();
+    assert!(matches!(error, RunError::Differs { .. }), "{error}");
+    assert!(error.place().unwrap().again);
+}
+
 /// A layer whose backward pass needs nothing but its input: its output is for others alone.
 #[derive(Default)]
 struct Square {
@@ -232,6 +246,26 @@ fn a_recomputation_stops_where_nobody_reads_on() {
     assert!((f64::from(made) / (64.0 * x.powi(63)) - 1.0).abs() < 1e-5);
     // The second of each recomputed pair has nobody to compute its output for.
     assert_eq!(counts(&segments), [(2, 0), (1, 1), (2, 0), (1, 1), (1, 0), (1, 0)]);
+}
+
+#[test]
+fn a_held_step_keeps_an_input_that_the_plan_makes_and_drops_once_more() {
+    let mut segments = squares(2);
+    let operations = vec![
+        Operation::ForwardKeep { layer: 1 },
+        Operation::ForwardSave { layer: 2 },
+        Operation::Backward { layer: 2 },
+        Operation::ForwardKeep { layer: 1 },
+        Operation::ForwardDrop { layer: 2 },
+        Operation::ForwardSave { layer: 1 },
+        Operation::Backward { layer: 1 },
+    ];
+    let plan = Plan::new(&blank(2), operations, Link::NONE).unwrap();
+    let mut runner = Runner::new(&segments, &plan).unwrap();
+    let mut held = runner.forward(&segments, 3.0, Random::new(0)).unwrap();
+    let first = held.backward(&mut segments, &1.0).unwrap();
+    let second = held.backward(&mut segments, &1.0).unwrap();
+    assert_eq!([first.to_bits(), second.to_bits()], [108.0_f32.to_bits(); 2]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ proptest! {
     fn several_gradients_at_once_are_those_of_separate_steps(
         shape in shape(7),
         choices in choices(),
-        factors in prop::collection::vec(-2.0_f32..2.0, 0..4),
+        factors in prop::collection::vec(-2.0_f32..2.0, 0..6),
     ) {
         let ledger = Rc::new(Ledger::default());
         let (mut segments, chain) = network(&ledger, &shape);

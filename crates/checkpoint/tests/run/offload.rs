@@ -143,6 +143,30 @@ proptest! {
 }
 
 #[test]
+fn what_is_on_the_host_is_not_forgotten_there() {
+    let ledger = Rc::new(Ledger::default());
+    let (mut segments, chain) = network(&ledger, &[(2, [0, 0]); 2]);
+    let kept = step(&mut segments, &keep_all(&chain)).unwrap();
+    let (layer, what) = (2, Stored::Input);
+    let operations = vec![
+        Operation::ForwardKeep { layer: 1 },
+        Operation::Offload { layer, what },
+        Operation::Release { layer, what },
+        Operation::ForwardSave { layer: 1 },
+        // Reads a(1) inside saved(1), and there is no plain one on the device to forget.
+        Operation::ForwardDrop { layer },
+        Operation::Fetch { layer, what },
+        Operation::Await { layer, what },
+        Operation::ForwardSave { layer },
+        Operation::Backward { layer },
+        Operation::Backward { layer: 1 },
+    ];
+    let plan = Plan::new(&chain, operations, Link::new(1.0)).unwrap();
+    let mut runner = runner(&segments, &plan);
+    assert_eq!(offloaded(&mut segments, &mut runner).unwrap(), kept);
+}
+
+#[test]
 fn every_kind_of_transfer_is_met() {
     let (_, chain) = network(&Rc::new(Ledger::default()), &[(2, [0, 0]); 5]);
     let stored = |seed: u8| {
