@@ -23,15 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("grad-scaler", &["units", "device", "allocator", "buffer", "device-host"]),
     (
         "offload",
-        &[
-            "units",
-            "device",
-            "device-host",
-            "allocator",
-            "buffer",
-            "checkpoint",
-            "grad-scaler",
-        ],
+        &["units", "device", "device-host", "allocator", "buffer", "checkpoint", "grad-scaler"],
     ),
     ("budget", &["units", "device", "allocator", "buffer", "checkpoint", "offload"]),
     ("fake-cuda", &[]),
@@ -56,8 +48,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 /// The crates that may hold unsafe code, every block with its argument; all others forbid it.
-const UNSAFE: &[&str] =
-    &["buffer", "device", "device-cuda", "device-host", "fake-cuda", "fake-nvml", "grad-scaler", "offload"];
+const UNSAFE: &[&str] = &[
+    "buffer",
+    "device",
+    "device-cuda",
+    "device-host",
+    "fake-cuda",
+    "fake-nvml",
+    "grad-scaler",
+    "offload",
+];
 /// The longest file, in lines.
 const LONGEST: usize = 400;
 

@@ -288,11 +288,7 @@ impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M
     ///
     /// # Errors
     /// [`LoopError::Plan`] when no plan fits; the old plan stays.
-    pub fn set_budget(
-        &mut self,
-        segments: &[S],
-        budget: Bytes,
-    ) -> Result<(), LoopError<S::Error>> {
+    pub fn set_budget(&mut self, segments: &[S], budget: Bytes) -> Result<(), LoopError<S::Error>> {
         let plan = (self.planner)(&self.chain, budget)?;
         self.runner = Runner::offloading(segments, &plan, self.offload.clone())?;
         (self.plan, self.budget) = (Arc::new(plan), budget);

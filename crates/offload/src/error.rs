@@ -106,10 +106,10 @@ impl OffloadError {
     /// The allocator's report, if device memory ran out.
     #[must_use]
     pub fn out_of_memory(&self) -> Option<&OutOfMemory> {
-        let source = match self {
-            Self::Buffer { source, .. } => source,
-            Self::Host { source: FusedError::Buffer(source), .. } => source,
-            _ => return None,
+        let (Self::Buffer { source, .. } | Self::Host { source: FusedError::Buffer(source), .. }) =
+            self
+        else {
+            return None;
         };
         match source {
             BufferError::Allocator(error) => error.out_of_memory(),

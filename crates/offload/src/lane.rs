@@ -25,7 +25,7 @@ impl<D: Transfer + Send + Sync + 'static> Lane<D> {
         stream: StreamId,
         timed: bool,
     ) -> Result<Self, OffloadError> {
-        let clock = timed.then(|| Clock::start(allocator, stream)).transpose();
+        let clock = timed.then(|| Clock::start(stream)).transpose();
         let clock = clock.map_err(|error| OffloadError::Thread(error.to_string()))?;
         Ok(Self { allocator: Arc::clone(allocator), stream, clock })
     }
@@ -111,10 +111,7 @@ struct Times {
 }
 
 impl<D: Transfer + Send + Sync + 'static> Clock<D> {
-    fn start(
-        _allocator: &Arc<CachingAllocator<D>>,
-        stream: StreamId,
-    ) -> Result<Self, std::io::Error> {
+    fn start(stream: StreamId) -> std::io::Result<Self> {
         let (copies, arriving) = channel();
         let seen = Arc::new(Seen::default());
         let times = Arc::clone(&seen);

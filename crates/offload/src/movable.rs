@@ -56,21 +56,33 @@ impl<T: Element, D: Transfer + 'static> Movable<D> for DeviceBuffer<T, D> {
     }
 }
 
-/// Values that hold others, in their order.
-macro_rules! holds {
-    ($($holder:ty),*) => {
-        $(impl<V: Movable<D>, D: Transfer + 'static> Movable<D> for $holder {
-            fn buffers<'a>(&'a self, list: &mut Buffers<'a, D>) {
-                self.iter().for_each(|value| value.buffers(list));
-            }
+impl<V: Movable<D>, D: Transfer + 'static> Movable<D> for Vec<V> {
+    fn buffers<'a>(&'a self, list: &mut Buffers<'a, D>) {
+        for value in self {
+            value.buffers(list);
+        }
+    }
 
-            fn buffers_mut<'a>(&'a mut self, list: &mut BuffersMut<'a, D>) {
-                self.iter_mut().for_each(|value| value.buffers_mut(list));
-            }
-        })*
-    };
+    fn buffers_mut<'a>(&'a mut self, list: &mut BuffersMut<'a, D>) {
+        for value in self {
+            value.buffers_mut(list);
+        }
+    }
 }
-holds!(Vec<V>, Option<V>);
+
+impl<V: Movable<D>, D: Transfer + 'static> Movable<D> for Option<V> {
+    fn buffers<'a>(&'a self, list: &mut Buffers<'a, D>) {
+        if let Some(value) = self {
+            value.buffers(list);
+        }
+    }
+
+    fn buffers_mut<'a>(&'a mut self, list: &mut BuffersMut<'a, D>) {
+        if let Some(value) = self {
+            value.buffers_mut(list);
+        }
+    }
+}
 
 impl<V: Movable<D> + ?Sized, D: Transfer + 'static> Movable<D> for Box<V> {
     fn buffers<'a>(&'a self, list: &mut Buffers<'a, D>) {

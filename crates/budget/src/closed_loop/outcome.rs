@@ -53,7 +53,9 @@ impl fmt::Display for Replan {
 #[non_exhaustive]
 pub enum LoopError<E> {
     /// A setting makes no sense.
-    #[error("{setting} of {value}: `tighten` is more than 0 and less than 1, `tolerance` 0 or more")]
+    #[error(
+        "{setting} of {value}: `tighten` is more than 0 and less than 1, `tolerance` 0 or more"
+    )]
     Setting {
         /// Its name.
         setting: &'static str,

@@ -147,7 +147,8 @@ fn budgets_below_the_least_plan_and_settings_without_sense_are_errors() {
     let chain = measure(&allocator, &mut layers);
     let least = least_bytes(&chain).unwrap();
     let meter = || AllocatorMeter::new(&allocator);
-    let error = ClosedLoop::new(&layers, chain.clone(), least - Bytes::new(1), meter()).unwrap_err();
+    let error =
+        ClosedLoop::new(&layers, chain.clone(), least - Bytes::new(1), meter()).unwrap_err();
     let minimum = least;
     assert!(matches!(error,
         LoopError::Plan(PlanError::BudgetBelowMinimum { minimum: m, .. }) if m == minimum));

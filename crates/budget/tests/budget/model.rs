@@ -110,7 +110,8 @@ impl Segment for Layer {
         if self.is_broken {
             return Err(Failure::Broken);
         }
-        let (numbers, kept, gradients) = (input.to_vec()?, saved.kept.to_vec()?, gradient.to_vec()?);
+        let (numbers, kept, gradients) =
+            (input.to_vec()?, saved.kept.to_vec()?, gradient.to_vec()?);
         let mut sums = vec![0.0; numbers.len()];
         for (at, (&keep, gradient)) in kept.iter().zip(gradients).enumerate() {
             let gradient = f32::from(keep) * gradient;

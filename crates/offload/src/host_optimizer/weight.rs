@@ -207,8 +207,7 @@ impl<S: Settings, D: Compute> Weight<S, D> {
             gradient.copy_from_slice(numbers)?;
         } else {
             let values = self.fused.values(self.id)?;
-            let gradient =
-                DeviceBuffer::from_slice(values.allocator(), numbers, values.stream())?;
+            let gradient = DeviceBuffer::from_slice(values.allocator(), numbers, values.stream())?;
             self.fused.set_gradient(self.id, Some(gradient.into()))?;
         }
         self.ready = true;
@@ -228,8 +227,8 @@ pub(super) fn on_host(
 /// As a scaler tells it.
 pub(super) fn for_scaler(error: OffloadError) -> ScalerError {
     match error {
-        OffloadError::Buffer { source, .. } => source.into(),
-        OffloadError::Host { source: FusedError::Buffer(source), .. } => source.into(),
+        OffloadError::Buffer { source, .. }
+        | OffloadError::Host { source: FusedError::Buffer(source), .. } => source.into(),
         error => DeviceError::InvalidCall { call: "gradients", reason: error.to_string() }.into(),
     }
 }

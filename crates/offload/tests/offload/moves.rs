@@ -117,7 +117,9 @@ fn a_fetch_goes_on_beside_computation_until_the_value_is_wanted() {
 #[test]
 fn what_is_dropped_on_its_way_leaves_nothing_behind() {
     let (device, allocator) = host(Bytes::mib(64));
-    for (wait_on_host, stage) in [(true, 0), (true, 1), (true, 2), (false, 0), (false, 1), (false, 2)] {
+    for (wait_on_host, stage) in
+        [(true, 0), (true, 1), (true, 2), (false, 0), (false, 1), (false, 2)]
+    {
         let mover = mover(&allocator, wait_on_host);
         let saved = Saved::new(&allocator, HOME);
         let leaving = mover.depart(&saved).unwrap();

@@ -91,8 +91,11 @@ pub(crate) use steps_on_the_host;
 /// What a model computes with, on the device.
 trait Model: Sized {
     fn round(value: f32) -> f32;
-    fn copy_for(allocator: &Allocator, parameter: Parameter<HostDevice>, len: usize)
-    -> Parameter<HostDevice>;
+    fn copy_for(
+        allocator: &Allocator,
+        parameter: Parameter<HostDevice>,
+        len: usize,
+    ) -> Parameter<HostDevice>;
     fn read<S: Settings>(optimizer: &Fused<S, HostDevice>, id: ParameterId) -> Vec<u8>;
 }
 
@@ -100,7 +103,11 @@ impl Model for f32 {
     fn round(value: f32) -> f32 {
         value
     }
-    fn copy_for(_: &Allocator, parameter: Parameter<HostDevice>, _: usize) -> Parameter<HostDevice> {
+    fn copy_for(
+        _: &Allocator,
+        parameter: Parameter<HostDevice>,
+        _: usize,
+    ) -> Parameter<HostDevice> {
         parameter
     }
     fn read<S: Settings>(optimizer: &Fused<S, HostDevice>, id: ParameterId) -> Vec<u8> {
@@ -151,7 +158,8 @@ where
     let mut all = Vec::new();
     for step in 0..3 {
         for (&id, len) in ids.iter().zip(LENS) {
-            let gradient: Vec<G> = numbers(len, 10 + step).into_iter().map(&gradient_from).collect();
+            let gradient: Vec<G> =
+                numbers(len, 10 + step).into_iter().map(&gradient_from).collect();
             let gradient = DeviceBuffer::from_slice(allocator, &gradient, HOME).unwrap();
             two[which(len)].set_gradient(id, Some(gradient.into())).unwrap();
         }
@@ -269,12 +277,14 @@ fn errors_name_the_parameter_and_what_is_wrong() {
 #[test]
 fn a_step_is_done_once_whatever_call_fails() {
     with_every_call_failing(|device, allocator, n| {
-        let config =
-            HostOptimizerConfig { host_capacity: Bytes::mib(64), timed: false, ..Default::default() };
+        let config = HostOptimizerConfig {
+            host_capacity: Bytes::mib(64),
+            timed: false,
+            ..Default::default()
+        };
         let settings = SgdConfig { lr: 1.0, momentum: 0.5, ..SgdConfig::default() };
         let mut sgd = HostSgd::new(allocator, settings, config).unwrap();
-        let buffer =
-            |value: f32| DeviceBuffer::filled(allocator, 3000, value, HOME).unwrap();
+        let buffer = |value: f32| DeviceBuffer::filled(allocator, 3000, value, HOME).unwrap();
         let ids = ["a", "b", "c"].map(|name| sgd.add(name, buffer(1.0)).unwrap());
         let mut gradients = vec![buffer(1.0), buffer(2.0), buffer(3.0)];
         device.fail(n);

@@ -95,7 +95,8 @@ impl World {
                 }
             }
             Step::Compute(len, byte) => {
-                let mut scratch = DeviceBuffer::uninit(&self.allocator, len, self.homes[0]).unwrap();
+                let mut scratch =
+                    DeviceBuffer::uninit(&self.allocator, len, self.homes[0]).unwrap();
                 scratch.fill(byte).unwrap();
             }
             Step::Replace(at, len, home) => {
