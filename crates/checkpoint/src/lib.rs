@@ -6,6 +6,7 @@
 
 mod chain;
 mod error;
+mod graph;
 mod link;
 mod plan;
 mod planner;
@@ -15,10 +16,13 @@ mod validate;
 
 pub use chain::{Chain, Layer};
 pub use error::{ChainError, Cost};
+pub use graph::{Graph, GraphError};
 pub use link::Link;
 pub use plan::{Operation, Plan, Stored};
 pub use planner::{
-    Effort, Optimal, PlanError, Proof, keep_all, least_bytes, optimal, optimal_with,
+    Candidate, Effort, Fate, Optimal, PlanError, Policy, Proof, SelectError, Selection, every_kth,
+    keep_all, least_bytes, optimal, optimal_with, pareto, revolve, revolve_runs, select,
+    sequential, three_way,
 };
 pub use random::Random;
 pub use run::{

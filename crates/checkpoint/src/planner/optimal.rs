@@ -6,7 +6,8 @@ use super::costs::Costs;
 use super::exact;
 use super::grid::Grid;
 use super::least::Least;
-use crate::{Chain, Link, Operation, Plan};
+use super::periodic::{keep_all, planned};
+use crate::{Chain, Plan};
 
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -165,15 +166,6 @@ pub fn least_bytes(chain: &Chain) -> Result<Bytes, PlanError> {
     Ok(Bytes::new(least.room(1, costs.layers)) + chain.input_bytes())
 }
 
-/// Every layer saves all: no recomputation, the most memory.
-#[must_use]
-pub fn keep_all(chain: &Chain) -> Plan {
-    let layers = chain.layers().len();
-    let forward = (1..=layers).map(|layer| Operation::ForwardSave { layer });
-    let backward = (1..=layers).rev().map(|layer| Operation::Backward { layer });
-    planned(chain, forward.chain(backward).collect())
-}
-
 fn tables(chain: &Chain) -> Result<(Costs, Least), PlanError> {
     let layers = chain.layers().len();
     if layers > MOST_LAYERS {
@@ -182,14 +174,6 @@ fn tables(chain: &Chain) -> Result<(Costs, Least), PlanError> {
     let costs = Costs::new(chain);
     let least = Least::new(&costs);
     Ok((costs, least))
-}
-
-/// The plan that these operations are.
-///
-/// # Panics
-/// When they break the rules: that would be a fault of a planner.
-pub(super) fn planned(chain: &Chain, operations: Vec<Operation>) -> Plan {
-    Plan::new(chain, operations, Link::NONE).expect("planners follow the rules")
 }
 
 fn better(first: Plan, second: Plan) -> Plan {
