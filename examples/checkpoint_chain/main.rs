@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use freeboard::{Bytes, CachingAllocator, Config, HostDevice, StreamId};
-use freeboard_budget::{AllocatorMeter, ClosedLoop, Outcome, Step};
+use freeboard_budget::{AllocatorMeter, ClosedLoop, Outcome, Planning, Step};
 use freeboard_checkpoint::{
-    Chain, Link, Meter, Moves, Operation, Plan, PlanError, Profiler, Random, Segment, Stay, Stored,
-    check, keep_all, least_bytes, optimal,
+    Chain, Meter, Moves, Operation, Profiler, Random, Segment, keep_all, least_bytes,
 };
 use freeboard_offload::{Mover, MoverConfig, measure_link};
 
@@ -59,18 +58,20 @@ fn main() -> Result<()> {
     println!("{:>60}  {:>9}  {:>15}  {}", "", "", "plan   run", "as without a plan");
     for percent in [100, 80, 60, 45, 30, 0] {
         let budget = least.max(all * percent / 100);
-        let run = train(&allocator, &chain, budget, Stay, optimal)?;
+        let run = train(&allocator, &chain, budget, Planning::optimal())?;
         line(&chain, budget, &run, &plain)?;
     }
     let mover = Mover::new(&allocator, MoverConfig::default())?;
-    let planner = move |chain: &Chain, _| offload_half(chain, link);
-    let run = train(&allocator, &chain, all, &mover, planner)?;
-    line(&chain, all, &run, &plain)?;
+    for percent in [60, 45, 30] {
+        let budget = least.max(all * percent / 100);
+        let run = train(&allocator, &chain, budget, Planning::three_way(&mover, link))?;
+        line(&chain, budget, &run, &plain)?;
+    }
     mover.synchronize()?;
     let stats = mover.stats();
     println!(
-        "\nThe last line has half the layers' values on the host: {} out, {} back, {:.0} % of the \
-         copying beside computation ({:.1} of {:.1} ms waited for)\n",
+        "\nOffloading: {} out, {} back; {:.0} % of the copying was hidden behind computation ({:.1} of \
+         {:.1} ms waited for)\n",
         stats.bytes_out,
         stats.bytes_back,
         100.0 * stats.hidden(),
@@ -138,13 +139,11 @@ fn train<O: Moves<Layer> + Clone>(
     allocator: &Allocator,
     chain: &Chain,
     budget: Bytes,
-    offload: O,
-    planner: impl FnMut(&Chain, Bytes) -> std::result::Result<Plan, PlanError> + Send + 'static,
+    planning: Planning<O>,
 ) -> Result<Run<Values>> {
     let mut model = layers(allocator)?;
     let meter = AllocatorMeter::new(allocator);
-    let mut training =
-        ClosedLoop::with_planner(&model, chain.clone(), budget, meter, offload, planner)?;
+    let mut training = ClosedLoop::with_planning(&model, chain.clone(), budget, meter, planning)?;
     let (mut losses, mut seconds, mut last) = (Vec::new(), Vec::new(), None);
     for number in 0..STEPS {
         let mut batch = Batch { allocator, number, loss: 0.0 };
@@ -159,31 +158,6 @@ fn train<O: Moves<Layer> + Clone>(
         losses.push(batch.loss.to_bits());
     }
     Ok(Run::median(losses, seconds, last))
-}
-
-/// Keeps all, but has what the first half of the layers saves on the host between its two passes.
-fn offload_half(chain: &Chain, link: Link) -> std::result::Result<Plan, PlanError> {
-    let (layers, what) = (chain.layers().len(), Stored::Saved);
-    let moves = |layer: usize| layer >= 1 && layer <= layers / 2;
-    let mut operations = Vec::new();
-    for layer in 1..=layers {
-        operations.push(Operation::ForwardSave { layer });
-        let (begin, end) = (layer - 1, layer.saturating_sub(3));
-        operations.extend(moves(begin).then_some(Operation::Offload { layer: begin, what }));
-        operations.extend(moves(end).then_some(Operation::Release { layer: end, what }));
-    }
-    for layer in (1..=layers).rev() {
-        let (begin, end) = (layer.saturating_sub(3), layer - 1);
-        operations.extend(moves(begin).then_some(Operation::Fetch { layer: begin, what }));
-        operations.extend(moves(end).then_some(Operation::Await { layer: end, what }));
-        operations.push(Operation::Backward { layer });
-    }
-    let mut plan = keep_all(chain);
-    if let Ok(checked) = check(chain, &operations, link) {
-        (plan.peak_bytes, plan.total_time) = (checked.peak_bytes, checked.total_time);
-        plan.operations = operations;
-    }
-    Ok(plan)
 }
 
 /// Prints a run, and fails if it is not what was predicted.
@@ -224,6 +198,6 @@ fn heal(chain: &Chain, all: Bytes, plain: &Run<Values>) -> Result<()> {
         AllocatorMeter::new(&roomy).in_use().align_up(Bytes::mib(2))
     };
     let small = allocator(capacity + parameters)?;
-    let run = train(&small, chain, all, Stay, optimal)?;
+    let run = train(&small, chain, all, Planning::optimal())?;
     line(chain, all, &run, plain)
 }

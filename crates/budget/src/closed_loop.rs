@@ -1,19 +1,21 @@
 //! [`ClosedLoop`]: measure, plan, run, compare, and plan again when memory runs out.
 
 mod outcome;
+mod planning;
 
 use std::fmt;
 use std::sync::Arc;
 
 use freeboard_checkpoint::{
     Chain, Meter, Moves, PeakWatch, Plan, PlanError, Profiler, Random, RunError, Runner, Segment,
-    Stay, least_bytes, optimal,
+    Stay,
 };
 use freeboard_units::Bytes;
 
 use crate::shortage::{Shortage, available};
 
 pub use outcome::{LoopError, Outcome, Replan};
+pub use planning::Planning;
 
 /// What a loop does when memory runs out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,9 +56,6 @@ pub trait Step<S: Segment> {
     /// The program's own; then the step is not run again.
     fn undo(&mut self, segments: &mut [S]) -> Result<(), S::Error>;
 }
-
-/// Makes plans: see [`ClosedLoop::with_planner`].
-type Planner = Box<dyn FnMut(&Chain, Bytes) -> Result<Plan, PlanError> + Send>;
 
 /// Runs training steps within a budget, and finds out what that takes.
 ///
@@ -139,19 +138,17 @@ type Planner = Box<dyn FnMut(&Chain, Bytes) -> Result<Plan, PlanError> + Send>;
 /// ```
 pub struct ClosedLoop<S: Segment, M: Meter, O: Moves<S> = Stay> {
     chain: Chain,
-    least: Bytes,
     budget: Bytes,
     meter: M,
-    planner: Planner,
+    planning: Planning<O>,
     config: LoopConfig,
-    offload: O,
     plan: Arc<Plan>,
     runner: Runner<S, O>,
 }
 
 impl<S: Segment<Error: Shortage>, M: Meter> ClosedLoop<S, M> {
-    /// A loop over segments that were measured, within a budget in bytes. Plans are
-    /// [`optimal`](freeboard_checkpoint::optimal).
+    /// A loop over segments that were measured, within a budget in bytes, with
+    /// [`optimal`](Planning::optimal) plans.
     ///
     /// # Errors
     /// [`LoopError::Plan`] when no plan fits; [`LoopError::Runner`] when the chain is of other
@@ -162,30 +159,26 @@ impl<S: Segment<Error: Shortage>, M: Meter> ClosedLoop<S, M> {
         budget: Bytes,
         meter: M,
     ) -> Result<Self, LoopError<S::Error>> {
-        Self::with_planner(segments, chain, budget, meter, Stay, optimal)
+        Self::with_planning(segments, chain, budget, meter, Planning::optimal())
     }
 }
 
 impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M, O> {
-    /// The same with plans of another planner, which may move values to the host with `offload`.
+    /// The same with other plans.
     ///
     /// # Errors
     /// As [`new`](ClosedLoop::new).
-    pub fn with_planner(
+    pub fn with_planning(
         segments: &[S],
         chain: Chain,
         budget: Bytes,
         meter: M,
-        offload: O,
-        planner: impl FnMut(&Chain, Bytes) -> Result<Plan, PlanError> + Send + 'static,
+        mut planning: Planning<O>,
     ) -> Result<Self, LoopError<S::Error>> {
-        let mut planner: Planner = Box::new(planner);
-        let plan = planner(&chain, budget)?;
-        let runner = Runner::offloading(segments, &plan, offload.clone())?;
+        let plan = (planning.planner)(&chain, budget)?;
+        let runner = Runner::offloading(segments, &plan, planning.offload.clone())?;
         let (plan, config) = (Arc::new(plan), LoopConfig::default());
-        // Offloading may need less than this; then the planner says so when it is asked.
-        let least = least_bytes(&chain)?.min(plan.peak_bytes);
-        Ok(Self { chain, least, budget, meter, planner, config, offload, plan, runner })
+        Ok(Self { chain, budget, meter, planning, config, plan, runner })
     }
 
     /// With other settings.
@@ -249,12 +242,11 @@ impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M
         let missing = missing.filter(|missing| !missing.is_zero());
         let enough = took.saturating_sub(missing.unwrap_or_default());
         let next = match (missing, replans.len() + 1) {
-            (_, count) if count == self.config.most_replans => self.least,
+            (_, count) if count == self.config.most_replans => Bytes::ZERO,
             (Some(_), 1) => enough,
             // What is there is not all that it takes: it is in pieces, or others take it.
             _ => enough.min(part(took, self.config.tighten)),
         };
-        let next = next.max(self.least);
         let mut replan = Replan {
             at: source.place().map_or_else(|| "the loss".to_owned(), ToString::to_string),
             requested: report.requested,
@@ -263,24 +255,43 @@ impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M
             budget: self.budget,
             to: None,
         };
-        if next >= took || replans.len() >= self.config.most_replans {
+        let is_over = replans.len() >= self.config.most_replans;
+        let plan = if is_over { None } else { self.smaller(next)? };
+        let Some(plan) = plan else {
             replans.push(replan);
             let history = std::mem::take(replans);
-            return Err(LoopError::Exhausted { least: self.least, history, source });
-        }
-        let outcome = match self.set_budget(segments, next) {
-            // The planner's own least is above that of plans that only recompute.
-            Err(LoopError::Plan(PlanError::BudgetBelowMinimum { minimum, .. }))
-                if minimum < took =>
-            {
-                self.set_budget(segments, minimum)
-            }
-            outcome => outcome,
+            return Err(LoopError::Exhausted { least: took, history, source });
         };
-        outcome?;
+        let budget = next.max(plan.peak_bytes);
+        self.follow(segments, plan, budget)?;
         replan.to = Some(self.plan.peak_bytes);
         tracing::warn!(%replan, "out of memory: the step is planned and run again with less");
         replans.push(replan);
+        Ok(())
+    }
+
+    /// A plan within a budget, or else the least one; none if that takes no less than the last one.
+    fn smaller(&mut self, budget: Bytes) -> Result<Option<Plan>, PlanError> {
+        let took = self.plan.peak_bytes;
+        let plan = match (self.planning.planner)(&self.chain, budget) {
+            Err(PlanError::BudgetBelowMinimum { minimum, .. }) if minimum < took => {
+                (self.planning.planner)(&self.chain, minimum)?
+            }
+            Err(PlanError::BudgetBelowMinimum { .. }) => return Ok(None),
+            plan => plan?,
+        };
+        Ok(Some(plan).filter(|plan| plan.peak_bytes < took))
+    }
+
+    /// Runs by a plan from the next step on.
+    fn follow(
+        &mut self,
+        segments: &[S],
+        plan: Plan,
+        budget: Bytes,
+    ) -> Result<(), LoopError<S::Error>> {
+        self.runner = Runner::offloading(segments, &plan, self.planning.offload.clone())?;
+        (self.plan, self.budget) = (Arc::new(plan), budget);
         Ok(())
     }
 
@@ -289,10 +300,8 @@ impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M
     /// # Errors
     /// [`LoopError::Plan`] when no plan fits; the old plan stays.
     pub fn set_budget(&mut self, segments: &[S], budget: Bytes) -> Result<(), LoopError<S::Error>> {
-        let plan = (self.planner)(&self.chain, budget)?;
-        self.runner = Runner::offloading(segments, &plan, self.offload.clone())?;
-        (self.plan, self.budget) = (Arc::new(plan), budget);
-        Ok(())
+        let plan = (self.planning.planner)(&self.chain, budget)?;
+        self.follow(segments, plan, budget)
     }
 
     /// The budget of the next step.
@@ -328,13 +337,9 @@ impl<S: Segment<Error: Shortage>, M: Meter, O: Moves<S> + Clone> ClosedLoop<S, M
         let measured = Profiler::new(&self.meter).profile(segments, random, || step.input());
         step.undo(segments).map_err(LoopError::Undo)?;
         let chain = measured?;
-        let least = least_bytes(&chain)?;
-        let old = std::mem::replace(&mut self.chain, chain);
-        if let Err(error) = self.set_budget(segments, self.budget) {
-            self.chain = old;
-            return Err(error);
-        }
-        self.least = least.min(self.plan.peak_bytes);
+        let plan = (self.planning.planner)(&chain, self.budget)?;
+        self.follow(segments, plan, self.budget)?;
+        self.chain = chain;
         Ok(())
     }
 }

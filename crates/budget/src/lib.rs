@@ -15,6 +15,6 @@ mod meter;
 mod shortage;
 
 pub use budget::{Budget, BudgetError};
-pub use closed_loop::{ClosedLoop, LoopConfig, LoopError, Outcome, Replan, Step};
+pub use closed_loop::{ClosedLoop, LoopConfig, LoopError, Outcome, Planning, Replan, Step};
 pub use meter::AllocatorMeter;
 pub use shortage::Shortage;

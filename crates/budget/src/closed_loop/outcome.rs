@@ -82,11 +82,11 @@ pub enum LoopError<E> {
     Run(RunError<E>),
     /// Memory ran out, whatever was planned.
     #[error(
-        "out of memory{}; the least that a plan can take is {least}: free device memory, make the batch \
-         smaller, or cut layers into smaller ones. Last: {source}", tried(.history)
+        "out of memory{}; none takes less than {least}, or no more may be tried: free device memory, make \
+         the batch smaller, or cut layers into smaller ones. Last: {source}", tried(.history)
     )]
     Exhausted {
-        /// The least peak of any plan.
+        /// The predicted peak of the last plan.
         least: Bytes,
         /// All that was tried, first to last.
         history: Vec<Replan>,

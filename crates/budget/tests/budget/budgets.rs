@@ -37,7 +37,7 @@ fn a_budget_of_nothing_and_a_share_of_no_part_are_errors() {
     let mib = Bytes::mib(1);
     let nothing = Budget::bytes(mib).minus(mib).minus(Bytes::MAX).share(0.5);
     assert_eq!(nothing.get(), Err(BudgetError::Nothing { from: mib, minus: Bytes::MAX }));
-    assert_eq!(Budget::bytes(Bytes::new(3)).share(0.1).get().is_err(), true);
+    assert!(Budget::bytes(Bytes::new(3)).share(0.1).get().is_err());
     for share in [0.0, -1.0, 1.5, f64::INFINITY] {
         let budget = Budget::bytes(mib).share(share).share(0.5);
         assert_eq!(budget.get(), Err(BudgetError::Share(share)));

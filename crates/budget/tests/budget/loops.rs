@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use freeboard_budget::{AllocatorMeter, Budget, ClosedLoop, LoopConfig, LoopError};
+use freeboard_budget::{AllocatorMeter, Budget, ClosedLoop, LoopConfig, LoopError, Planning, Step};
 use freeboard_buffer::DeviceBuffer;
 use freeboard_checkpoint::{
-    Chain, Operation, PlanError, Profiler, Random, Stay, Stored, Verdict, keep_all, least_bytes,
+    Chain, Link, Operation, PlanError, Profiler, Random, Stored, Verdict, keep_all, least_bytes,
     optimal,
 };
 use freeboard_offload::{Mover, MoverConfig};
@@ -13,7 +13,6 @@ use freeboard_units::{Bytes, StreamId};
 use proptest::prelude::*;
 
 use crate::model::{Allocator, Batch, Layer, allocator, bits, layers};
-use freeboard_budget::Step;
 
 fn measure(allocator: &Allocator, layers: &mut [Layer]) -> Chain {
     let mut batch = Batch { allocator, undone: 0 };
@@ -115,6 +114,13 @@ fn memory_that_no_plan_fits_in_ends_with_all_that_was_tried() {
     assert!(words.starts_with("out of memory with plans of "), "{words}");
     assert!(words.contains("make the batch smaller") && words.contains("Last: layer "), "{words}");
     assert_eq!((in_use(&allocator), batch.undone), (0, history.len()));
+    // And where values may move to the host: more can be done, but not that.
+    let mover = Mover::new(&allocator, MoverConfig::default()).unwrap();
+    let planning = Planning::three_way(&mover, Link::new(1e12));
+    let meter = AllocatorMeter::new(&allocator);
+    let mut moving = ClosedLoop::with_planning(&layers, chain, all, meter, planning).unwrap();
+    let error = moving.step(&mut layers, &mut batch, Random::new(5)).unwrap_err();
+    assert!(matches!(error, LoopError::Exhausted { .. }), "{error}");
     // None at all, if none are allowed.
     training.set_budget(&layers, all).unwrap();
     let config = LoopConfig { most_replans: 0, ..LoopConfig::default() };
@@ -169,7 +175,9 @@ fn layers_that_grew_are_reported_and_measured_again() {
     let mut batch = Batch { allocator: &allocator, undone: 0 };
     let meter = AllocatorMeter::new(&allocator);
     let mut training = ClosedLoop::new(&layers, chain, Bytes::mib(48), meter).unwrap();
-    layers.iter_mut().for_each(|layer| layer.width += 40_000);
+    for layer in &mut layers {
+        layer.width += 40_000;
+    }
     let outcome = training.step(&mut layers, &mut batch, Random::new(5)).unwrap();
     assert_eq!(outcome.report.verdict(), Verdict::More);
     training.measure_again(&mut layers, &mut batch, Random::new(5)).unwrap();
@@ -212,7 +220,7 @@ fn plans_that_offload_run_with_a_mover_and_make_the_same_numbers() {
     let mover = Mover::new(&allocator, MoverConfig::default()).unwrap();
     let planner = |chain: &Chain, budget: Bytes| {
         let mut plan = optimal(chain, budget)?;
-        let link = freeboard_checkpoint::Link::new(1e12);
+        let link = Link::new(1e12);
         let checked = freeboard_checkpoint::check(chain, &offloading(chain), link).unwrap();
         plan.operations = offloading(chain);
         plan.peak_bytes = checked.peak_bytes;
@@ -222,7 +230,8 @@ fn plans_that_offload_run_with_a_mover_and_make_the_same_numbers() {
     let meter = AllocatorMeter::new(&allocator);
     let all = keep_all(&chain).peak_bytes;
     let mut training =
-        ClosedLoop::with_planner(&layers, chain, all, meter, &mover, planner).unwrap();
+        ClosedLoop::with_planning(&layers, chain, all, meter, Planning::new(&mover, planner))
+            .unwrap();
     for _ in 0..3 {
         let outcome = training.step(&mut layers, &mut batch, Random::new(5)).unwrap();
         assert_eq!(outcome.report.measured, outcome.report.predicted);
@@ -250,9 +259,7 @@ proptest! {
         let mut layers = layers();
         let mut batch = Batch { allocator: &allocator, undone: 0 };
         let meter = AllocatorMeter::new(&allocator);
-        let planner = optimal;
-        let mut training =
-            ClosedLoop::with_planner(&layers, chain, Bytes::mib(256), meter, Stay, planner).unwrap();
+        let mut training = ClosedLoop::new(&layers, chain, Bytes::mib(256), meter).unwrap();
         match training.step(&mut layers, &mut batch, Random::new(5)) {
             Ok(outcome) => {
                 prop_assert!(outcome.report.measured <= free);

@@ -154,7 +154,9 @@ impl Step<Layer> for Batch<'_> {
     }
 
     fn undo(&mut self, segments: &mut [Layer]) -> Result<(), Failure> {
-        segments.iter_mut().for_each(|layer| layer.gradient = 0.0);
+        for layer in segments {
+            layer.gradient = 0.0;
+        }
         self.undone += 1;
         Ok(())
     }

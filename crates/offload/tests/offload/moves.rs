@@ -30,8 +30,8 @@ fn a_value_goes_out_and_comes_back_with_every_byte() {
     saved.check();
     mover.synchronize().unwrap();
     let stats = mover.stats();
-    let moved = Bytes::new(1_524_000);
-    assert_eq!((stats.bytes_out, stats.bytes_back, stats.moves), (moved, moved, 2));
+    let bytes = Bytes::new(1_524_000);
+    assert_eq!((stats.bytes_out, stats.bytes_back, stats.moves), (bytes, bytes, 2));
     assert!(!stats.copying.is_zero() && (0.0..=1.0).contains(&stats.hidden()), "{stats:?}");
     assert_eq!(mover.host().stats().in_use, Bytes::ZERO);
     drop((saved, mover, allocator));

@@ -305,7 +305,7 @@ fn a_step_is_done_once_whatever_call_fails() {
         device.fail(0);
         for (id, expected) in ids.into_iter().zip([0.0, -1.0, -2.0]) {
             let values = sgd.values::<f32>(id).unwrap().to_vec().unwrap();
-            assert!(values.iter().all(|&value| value == expected), "call {n}: {expected}");
+            assert!(values == vec![expected; 3000], "call {n}: {expected}");
         }
         calls
     });

@@ -18,7 +18,7 @@ enum Place {
     Returning(Returning<Value, HostDevice>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     /// Moves a value on by one.
     Move(usize),
@@ -57,7 +57,7 @@ struct World {
 impl World {
     /// Two buffers, the second half as long as the first.
     fn value(&self, len: usize, home: usize) -> (Value, [Vec<u8>; 2]) {
-        let bytes = |len: usize| (0..len).map(|at| (at * 31 >> 3).to_le_bytes()[0]).collect();
+        let bytes = |len: usize| (0..len).map(|at| ((at * 31) >> 3).to_le_bytes()[0]).collect();
         let expected: [Vec<u8>; 2] = [bytes(len), bytes(len / 2)];
         let buffer = |bytes: &Vec<u8>| {
             DeviceBuffer::from_slice(&self.allocator, bytes, self.homes[home]).unwrap()
@@ -85,7 +85,9 @@ impl World {
             }
             Step::Write(at, byte) => {
                 if let Some(Place::Here(value)) = &mut self.places[at] {
-                    value.iter_mut().for_each(|buffer| buffer.fill(byte).unwrap());
+                    for buffer in value {
+                        buffer.fill(byte).unwrap();
+                    }
                     self.expected[at].iter_mut().for_each(|bytes| bytes.fill(byte));
                 }
             }
@@ -131,7 +133,9 @@ proptest! {
             world.places.push(Some(Place::Here(value)));
             world.expected.push(expected);
         }
-        steps.into_iter().for_each(|step| world.take(step));
+        for step in steps {
+            world.take(step);
+        }
         for at in 0..VALUES {
             while !matches!(world.places[at], Some(Place::Here(_))) {
                 world.take(Step::Move(at));
