@@ -185,7 +185,7 @@ impl<S: Settings + 'static, D: Compute + 'static> HostOptimizer<S, D> {
         }
         self.drain(self.depth - 1)?;
         let lane = &self.mover.out;
-        let begin = lane.begin();
+        let begin = lane.begin_after(gradient.stream());
         let sent = || -> Result<InFlight<G, D>, _> {
             let into = self.mover.host().allocate(gradient.len())?;
             // Leaked, the guard does not make home wait, but whoever gets the memory next.
@@ -217,7 +217,8 @@ impl<S: Settings + 'static, D: Compute + 'static> HostOptimizer<S, D> {
     ///
     /// # Errors
     /// When there is no pinned memory, or a device fails. Some parameters may be updated and others
-    /// not: another call goes on with the others, and does not update again.
+    /// not: another call goes on with the others, and does not update again. A gradient that was lost
+    /// on its way is named before any parameter is updated; give it again first.
     pub fn step(&mut self) -> Result<(), OffloadError> {
         self.drain(0)?;
         let mut copies: VecDeque<weight::Sent<D>> = VecDeque::new();
@@ -226,8 +227,7 @@ impl<S: Settings + 'static, D: Compute + 'static> HostOptimizer<S, D> {
             if copies.len() == self.depth
                 && let Some(oldest) = copies.pop_front()
             {
-                let doing = "waiting for new values to be on the device";
-                oldest(&self.mover).map_err(OffloadError::buffer(&weight.name, doing))?;
+                oldest(&self.mover)?;
             }
             copies.extend(weight.send(&self.mover)?);
         }

@@ -32,6 +32,14 @@ impl<D: Transfer + Send + Sync + 'static> Lane<D> {
 }
 
 impl<D: Transfer> Lane<D> {
+    /// Notes that copies begin here, once `home` has done what they come after; `None` where nobody
+    /// times them.
+    pub(crate) fn begin_after(&self, home: StreamId) -> Option<Mark<D>> {
+        self.clock.as_ref()?;
+        self.allocator.order(home, self.stream).ok()?;
+        self.begin()
+    }
+
     /// Notes that copies begin here; `None` where nobody times them.
     pub(crate) fn begin(&self) -> Option<Mark<D>> {
         self.clock.as_ref()?;

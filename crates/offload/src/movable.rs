@@ -148,6 +148,7 @@ impl<D: Transfer> fmt::Debug for BuffersMut<'_, D> {
 pub(crate) trait Place<D: Transfer + 'static> {
     fn len(&self) -> usize;
     fn size(&self) -> Bytes;
+    fn home(&self) -> StreamId;
     /// Begins to copy it to the host. It may be read meanwhile, and dropped.
     fn copy_out(
         &self,
@@ -178,6 +179,10 @@ impl<T: Element, D: Transfer + 'static> Place<D> for DeviceBuffer<T, D> {
 
     fn size(&self) -> Bytes {
         Self::size(self)
+    }
+
+    fn home(&self) -> StreamId {
+        Self::stream(self)
     }
 
     fn copy_out(

@@ -118,8 +118,10 @@ impl<D: Transfer + 'static> Mover<D> {
     /// When there is no pinned memory, or the device fails.
     pub fn depart(&self, value: &(impl Movable<D> + ?Sized)) -> Result<Leaving<D>, OffloadError> {
         let mut parts = Vec::new();
-        let begin = self.out.begin();
-        for (name, place) in Buffers::of(value).list {
+        let listed = Buffers::of(value).list;
+        let first = listed.first().map(|(_, place)| place.home());
+        let begin = first.and_then(|home| self.out.begin_after(home));
+        for (name, place) in listed {
             let copy = place.copy_out(&self.host, self.out.stream);
             let copy = copy.map_err(OffloadError::buffer(name, "copying it to the host"))?;
             let (name, host) = (name.to_owned(), Host::Moving(copy));

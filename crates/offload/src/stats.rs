@@ -18,7 +18,7 @@ pub struct MoverStats {
     pub waits: u64,
     /// How long the program waited for them.
     pub waited: Duration,
-    /// How long copies took, from the moment their stream came to them; both directions added up.
+    /// How long copies took, from the moment that nothing held them up; both directions added up.
     /// Zero where nobody timed them.
     pub copying: Duration,
 }

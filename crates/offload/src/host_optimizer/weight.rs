@@ -89,7 +89,7 @@ pub(super) type Pending<S, D> =
     Box<dyn FnOnce(&Mover<D>, &mut Weight<S, D>) -> Result<(), OffloadError>>;
 
 /// New values on their way to the device: waits for them.
-pub(super) type Sent<D> = Box<dyn FnOnce(&Mover<D>) -> Result<(), BufferError>>;
+pub(super) type Sent<D> = Box<dyn FnOnce(&Mover<D>) -> Result<(), OffloadError>>;
 
 /// A parameter: on the device, and with all that belongs to it, on the host.
 pub(super) struct Weight<S: Settings, D: Compute> {
@@ -110,6 +110,7 @@ trait OnDevice<S: Settings, D: Compute>: Any {
     /// Begins to copy the values on the host to it; home waits for that.
     fn send(
         &mut self,
+        name: &str,
         mover: &Mover<D>,
         fused: &Fused<S, HostDevice>,
         id: ParameterId,
@@ -121,16 +122,19 @@ trait OnDevice<S: Settings, D: Compute>: Any {
 impl<T: Values, S: Settings, D: Compute + 'static> OnDevice<S, D> for DeviceBuffer<T, D> {
     fn send(
         &mut self,
+        name: &str,
         mover: &Mover<D>,
         fused: &Fused<S, HostDevice>,
         id: ParameterId,
     ) -> Result<Sent<D>, FusedError> {
         let mut pinned = mover.host().allocate::<T>(self.len())?;
         T::of(fused, id)?.copy_to_slice(&mut pinned)?; // after the update, which is on that stream
-        let begin = mover.back.begin();
+        let begin = mover.back.begin_after(self.stream());
         let copy = self.on_mut(mover.back.stream)?.upload(pinned).map_err(BufferError::from)?;
         mover.back.end(begin);
-        Ok(Box::new(move |mover| mover.wait(copy).map(drop)))
+        let failed =
+            OffloadError::buffer(name.to_owned(), "waiting for new values to be on the device");
+        Ok(Box::new(move |mover| mover.wait(copy).map(drop).map_err(failed)))
     }
 
     fn dtype(&self) -> Dtype {
@@ -173,7 +177,7 @@ impl<S: Settings + 'static, D: Compute + 'static> Weight<S, D> {
         if !self.stale {
             return Ok(None);
         }
-        let sent = self.on_device.send(mover, &self.fused, self.id);
+        let sent = self.on_device.send(&self.name, mover, &self.fused, self.id);
         let sent = sent.map_err(on_host(&self.name, "copying new values to the device"))?;
         self.stale = false;
         mover.count(Bytes::ZERO, self.on_device.dtype().size() * self.len as u64);
