@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use freeboard::{BufferError, CachingAllocator, DeviceBuffer, HostDevice, StreamId};
-use freeboard_allocator::OutOfMemory;
+use freeboard::buffer::BufferError;
+use freeboard::{CachingAllocator, DeviceBuffer, HostDevice, OutOfMemory, StreamId};
 use freeboard_budget::{Shortage, Step};
 use freeboard_checkpoint::{Random, Segment};
 use freeboard_offload::{Buffers, BuffersMut, Movable, OffloadError};
@@ -12,7 +12,7 @@ pub(crate) type Allocator = Arc<CachingAllocator<HostDevice>>;
 pub(crate) type Values = DeviceBuffer<f32, HostDevice>;
 
 /// Rows of every activation.
-const BATCH: usize = 1024;
+const BATCH: usize = 512;
 /// How wide the activations are, from the input to the output.
 const WIDTHS: [usize; 21] = [
     64, 160, 96, 224, 128, 128, 192, 64, 160, 256, 96, 128, 224, 64, 128, 192, 160, 96, 192, 128,
@@ -121,21 +121,20 @@ fn narrow(number: usize) -> f32 {
 }
 
 impl Layer {
-    fn run(&self, input: &Values, random: Random) -> Result<Saved, Failure> {
+    /// What the activation is given, and which of its outputs are kept.
+    fn run(&self, input: &Values, random: Random) -> Result<(Vec<f32>, Vec<u8>), Failure> {
         let (x, w, b) = (input.to_vec()?, self.weights.to_vec()?, self.biases.to_vec()?);
         let mut linear = b.repeat(BATCH);
         multiply(&x, &w, self.inputs, &mut linear, self.outputs);
         let mut draws = vec![0.0; linear.len()];
         random.fill(&mut draws);
-        let kept: Vec<u8> = draws.iter().map(|&draw| u8::from(draw >= DROPPED)).collect();
-        let output = linear.iter().zip(&kept);
+        Ok((linear, draws.iter().map(|&draw| u8::from(draw >= DROPPED)).collect()))
+    }
+
+    fn output_of(&self, input: &Values, linear: &[f32], kept: &[u8]) -> Result<Values, Failure> {
+        let output = linear.iter().zip(kept);
         let output: Vec<f32> = output.map(|(&x, &kept)| scale(kept) * self.activate(x).0).collect();
-        let (allocator, stream) = (input.allocator(), input.stream());
-        Ok(Saved {
-            output: DeviceBuffer::from_slice(allocator, &output, stream)?,
-            linear: DeviceBuffer::from_slice(allocator, &linear, stream)?,
-            kept: DeviceBuffer::from_slice(allocator, &kept, stream)?,
-        })
+        Ok(DeviceBuffer::from_slice(input.allocator(), &output, input.stream())?)
     }
 
     /// The activation and its slope.
@@ -190,11 +189,18 @@ impl Segment for Layer {
     }
 
     fn forward(&self, input: &Values, random: Random) -> Result<Values, Failure> {
-        Ok(self.run(input, random)?.output)
+        let (linear, kept) = self.run(input, random)?;
+        self.output_of(input, &linear, &kept)
     }
 
     fn forward_saving(&self, input: &Values, random: Random) -> Result<Saved, Failure> {
-        self.run(input, random)
+        let (linear, kept) = self.run(input, random)?;
+        let (allocator, stream) = (input.allocator(), input.stream());
+        Ok(Saved {
+            output: self.output_of(input, &linear, &kept)?,
+            linear: DeviceBuffer::from_slice(allocator, &linear, stream)?,
+            kept: DeviceBuffer::from_slice(allocator, &kept, stream)?,
+        })
     }
 
     fn output<'saved>(&self, saved: &'saved Saved) -> Option<&'saved Values> {
