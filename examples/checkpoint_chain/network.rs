@@ -101,7 +101,9 @@ pub(crate) fn layers(allocator: &Allocator) -> Result<Vec<Layer>, Failure> {
         let mut weights = vec![0.0; inputs * outputs];
         Random::new(17).fork(number as u64).fill(&mut weights);
         let scale = (6.0 / narrow(inputs)).sqrt();
-        weights.iter_mut().for_each(|weight| *weight = scale * (2.0 * *weight - 1.0));
+        for weight in &mut weights {
+            *weight = scale * (2.0 * *weight - 1.0);
+        }
         Ok(Layer {
             name: format!("{inputs}x{outputs}"),
             inputs,
