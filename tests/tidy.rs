@@ -11,6 +11,7 @@ use std::{fs, iter};
 const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("checkpoint", &["units"]),
+    ("estimate", &["units"]),
     ("device", &["units"]),
     ("snapshot", &["units"]),
     ("allocator", &["units", "device", "planning", "snapshot"]),
@@ -26,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["units", "device", "device-host", "allocator", "buffer", "checkpoint", "grad-scaler"],
     ),
     ("budget", &["units", "device", "allocator", "buffer", "checkpoint", "offload"]),
+    ("candle", &["units", "checkpoint", "device-host", "grad-scaler"]),
     ("fake-cuda", &[]),
     ("fake-nvml", &[]),
     ("packing", &["units"]),
@@ -36,7 +38,9 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "units",
             "device",
+            "estimate",
             "allocator",
+            "checkpoint",
             "device-sim",
             "device-cuda",
             "replay",

@@ -5,13 +5,11 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use freeboard_checkpoint::{
-    Chain, Check, Fingerprint, Layer, Operation, Plan, Random, Runner, Segment, keep_all,
+    Chain, Check, Fingerprint, Layer, Random, Runner, Segment, every_kth, keep_all,
 };
 use freeboard_units::{Bytes, Dtype};
 
 const LAYERS: usize = 1000;
-/// The square root of that: the layers between two that keep their input.
-const STRETCH: usize = 32;
 
 /// Adds one.
 struct Next;
@@ -47,31 +45,12 @@ impl Segment for Next {
     }
 }
 
-/// Keeps every 32nd input, and recomputes what lies between once.
-fn square_root() -> Vec<Operation> {
-    let mut operations = Vec::new();
-    let stretches: Vec<_> = (1..=LAYERS)
-        .step_by(STRETCH)
-        .map(|start| start..LAYERS.min(start + STRETCH - 1) + 1)
-        .collect();
-    for stretch in &stretches[..stretches.len() - 1] {
-        operations.push(Operation::ForwardKeep { layer: stretch.start });
-        let inside = stretch.clone().skip(1);
-        operations.extend(inside.map(|layer| Operation::ForwardDrop { layer }));
-    }
-    for stretch in stretches.into_iter().rev() {
-        operations.extend(stretch.clone().map(|layer| Operation::ForwardSave { layer }));
-        operations.extend(stretch.rev().map(|layer| Operation::Backward { layer }));
-    }
-    operations
-}
-
 /// Throughput counts segments: each runs forward and backward once, or forward twice.
 pub(crate) fn runtime(criterion: &mut Criterion) {
     let layers = vec![Layer::new("next", 1.0, 1.0); LAYERS];
     let chain = Chain::new(Bytes::new(4), layers).expect("a chain");
     let keeps = keep_all(&chain);
-    let recomputes = Plan { operations: square_root(), ..keeps.clone() };
+    let recomputes = every_kth(&chain, 0);
     let mut group = criterion.benchmark_group("runtime");
     group.throughput(Throughput::Elements(LAYERS as u64));
     for (name, plan) in [("keep all", &keeps), ("square root", &recomputes)] {

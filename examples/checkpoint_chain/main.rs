@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     println!(
         "    budget  keep/recompute/offload   predicted    measured  deviation       extra time  losses"
     );
-    println!("{:>89}  as without a plan", "plan   run");
+    println!("{:>86}  as without a plan", "plan   run");
     for percent in [100, 80, 60, 45, 30, 0] {
         let budget = least.max(Bytes::new(all.get() * percent / 100));
         let run = train(&allocator, &chain, budget, Planning::optimal())?;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+mod draw;
 mod error;
 mod graph;
 mod link;
@@ -15,6 +16,7 @@ mod run;
 mod validate;
 
 pub use chain::{Chain, Layer};
+pub use draw::curve_picture;
 pub use error::{ChainError, Cost};
 pub use graph::{Graph, GraphError};
 pub use link::Link;

@@ -1,6 +1,7 @@
 //! The planner against every persistent plan there is, on small chains.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::float_cmp, reason = "whole numbers, or the same sums")]
 
 #[path = "optimal/every_plan.rs"]
 mod every_plan;

@@ -1,19 +1,21 @@
 //! The `freeboard` command.
 //!
-//! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of
-//! memory, or the buffers were not packed within the capacity; 2, bad usage or input, or a driver that
-//! fails, with a message that names the place and the remedy.
+//! Exit status: 0, the trace survived (or the command did what it was asked); 1, it ran out of memory,
+//! or would on the card, the buffers were not packed within the capacity, or no plan fits in the budget;
+//! 2, bad usage or input, or a driver that fails, with a message that names the place and the remedy.
 #![forbid(unsafe_code)]
 
 mod compare;
 mod convert;
 mod devices;
 mod diagnose;
+mod estimate;
 mod failure;
 mod least;
 mod options;
 mod output;
 mod pack;
+mod plan;
 mod progress;
 mod replay;
 mod snapshot_file;
@@ -45,11 +47,13 @@ enum Verb {
     Compare(compare::Arguments),
     Time(time::Arguments),
     Pack(pack::Arguments),
+    Plan(plan::Arguments),
     Workload(workload::Arguments),
     Summary(summary::Arguments),
     Convert(convert::Arguments),
     Devices(devices::Arguments),
     Diagnose(diagnose::Arguments),
+    Estimate(estimate::Arguments),
     View(view::Arguments),
 }
 
@@ -67,11 +71,13 @@ fn main() -> ExitCode {
         Verb::Compare(arguments) => compare::run(&arguments),
         Verb::Time(arguments) => time::run(&arguments),
         Verb::Pack(arguments) => pack::run(&arguments),
+        Verb::Plan(arguments) => plan::run(&arguments),
         Verb::Workload(arguments) => workload::run(&arguments),
         Verb::Summary(arguments) => summary::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Devices(arguments) => devices::run(&arguments),
         Verb::Diagnose(arguments) => diagnose::run(&arguments),
+        Verb::Estimate(arguments) => estimate::run(&arguments),
         Verb::View(arguments) => view::run(&arguments),
     };
     match outcome {

@@ -1,8 +1,7 @@
 //! `freeboard pack`: buffers with known lifetimes into one range of addresses.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use clap::Args;
 use freeboard_packing::{Options, Packing, check, pack, peak_live};
@@ -13,6 +12,7 @@ use crate::Outcome;
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::progress::Progress;
+use crate::source::read_text;
 
 mod table;
 
@@ -58,9 +58,7 @@ struct Report<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let name = arguments.file.display().to_string();
-    let text = read(&arguments.file).map_err(|error| {
-        Failure::Usage(format!("cannot read {name}: {error}; check that the path is right"))
-    })?;
+    let text = read_text(&arguments.file)?;
     let (ids, buffers) =
         table::parse(&text).map_err(|problem| Failure::Usage(format!("{name}, {problem}")))?;
     let options = Options::default()
@@ -125,10 +123,6 @@ fn text_of(report: &Report<'_>, packing: &Packing) -> String {
         report.offsets.len(),
         report.steps,
     )
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

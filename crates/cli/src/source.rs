@@ -1,6 +1,7 @@
 //! Where traces come from: files, standard input, and workloads by name.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use freeboard_replay::Trace;
 
@@ -48,4 +49,17 @@ fn make(named: &str) -> Result<Trace, Failure> {
     let mut trace = workload::find(name)?.trace(seed);
     named.clone_into(&mut trace.name);
     Ok(trace)
+}
+
+/// The text of a file, or of standard input for `-`.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    let text = if path == Path::new("-") {
+        io::read_to_string(io::stdin())
+    } else {
+        fs::read_to_string(path)
+    };
+    text.map_err(|error| {
+        let name = path.display();
+        Failure::Usage(format!("cannot read {name}: {error}; check that the path is right"))
+    })
 }

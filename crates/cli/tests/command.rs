@@ -9,8 +9,12 @@ mod compare;
 mod devices;
 #[path = "command/diagnose.rs"]
 mod diagnose;
+#[path = "command/estimate.rs"]
+mod estimate;
 #[path = "command/pack.rs"]
 mod pack;
+#[path = "command/plan.rs"]
+mod plan;
 #[path = "command/runbook.rs"]
 mod runbook;
 #[path = "command/snapshot.rs"]

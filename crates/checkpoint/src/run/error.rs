@@ -89,8 +89,10 @@ pub enum RunError<E> {
     },
     /// A recomputation made something else than the first run.
     #[error(
-        "{place}: {what} is {}, and was {} in the first run; a layer must make the same again: take \
-         random numbers from `Random`, and change nothing in a forward pass", .fingerprints[1], .fingerprints[0]
+        "{place}: {what} is {}, and was {} in the first run; a layer must make the same again: \
+         take random numbers from `Random`, and change nothing in a forward pass",
+        .fingerprints[1],
+        .fingerprints[0]
     )]
     Differs {
         /// Where.
@@ -100,11 +102,11 @@ pub enum RunError<E> {
         /// The first one, and the recomputed one.
         fingerprints: Box<[Fingerprint; 2]>,
     },
-    /// Something is not there: a segment's `output` gave `None`, or an earlier pass over the same state
-    /// failed.
+    /// Something is not there: a segment's `output` gave `None`, or an earlier pass over the same
+    /// state failed.
     #[error(
-        "{place}: {what} is not there; `Segment::output` must find a(i) in what `forward_saving` made, \
-         and after an error the step has to start again"
+        "{place}: {what} is not there; `Segment::output` must find a(i) in what `forward_saving` \
+         made, and after an error the step has to start again"
     )]
     Missing {
         /// Where.

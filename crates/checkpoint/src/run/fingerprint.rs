@@ -9,7 +9,8 @@ const DIMENSIONS: usize = 6;
 /// How many values are looked at.
 const SAMPLES: usize = 64;
 
-/// A tensor's metadata and a hash of some of its values, to compare a recomputed one with the first.
+/// A tensor's metadata and a hash of some of its values, to compare a recomputed one with the
+/// first.
 ///
 /// ```
 /// use freeboard_checkpoint::Fingerprint;
@@ -53,8 +54,9 @@ impl Fingerprint {
         Self { dtype: Some(dtype), ..self }
     }
 
-    /// And a hash of up to 64 of `count` values, spread evenly with the first and the last among them;
-    /// `bits` gives the one at an index. Of two tensors that differ in one of these, hashes differ.
+    /// And a hash of up to 64 of `count` values, spread evenly with the first and the last among
+    /// them; `bits` gives the one at an index. Of two tensors that differ in one of these, hashes
+    /// differ.
     #[must_use]
     pub fn values(self, count: usize, mut bits: impl FnMut(usize) -> u64) -> Self {
         let mut hash = 0x9e37_79b9_7f4a_7c15 ^ count as u64;

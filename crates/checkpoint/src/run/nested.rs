@@ -11,12 +11,13 @@ use crate::{Operation, Plan, Random};
 
 /// A chain with a plan of its own, as one segment.
 ///
-/// Its forward pass keeps nothing of what its segments make; what it saves is what its plan keeps until
-/// a(n) is made; its backward pass is the rest of the plan. The random numbers of its layer i are those
-/// of `random.fork(i)`, within what the outer chain gives it. A plan that offloads cannot be nested.
+/// Its forward pass keeps nothing of what its segments make; what it saves is what its plan keeps
+/// until a(n) is made; its backward pass is the rest of the plan. The random numbers of its layer i
+/// are those of `random.fork(i)`, within what the outer chain gives it. A plan that offloads cannot
+/// be nested.
 ///
-/// A chain of one segment makes it fit beside others: then all of a chain's segments are nested ones.
-/// `E` is the error outside; it is made of a [`RunError`], which names the layer inside.
+/// A chain of one segment makes it fit beside others: then all of a chain's segments are nested
+/// ones. `E` is the error outside; it is made of a [`RunError`], which names the layer inside.
 pub struct Nested<S: Segment, E = RunError<<S as Segment>::Error>> {
     name: String,
     segments: Vec<S>,
@@ -81,6 +82,12 @@ impl<S: Segment, E: From<RunError<S::Error>>> Nested<S, E> {
         Ok(NestedState(state))
     }
 
+    /// That a chain as long as this one saved it.
+    fn expect(&self, saved: &NestedState<S>) -> Result<(), RunError<S::Error>> {
+        let (expected, found) = (self.script.layers, saved.0.runs.len() - 1);
+        if found == expected { Ok(()) } else { Err(RunError::Segments { expected, found }) }
+    }
+
     fn forward_one(&self, layer: usize, input: &S::Value, random: Random) -> Result<S::Value, E> {
         let segment = &self.segments[layer - 1];
         segment.forward(input, random.fork(layer as u64)).map_err(|source| {
@@ -135,7 +142,7 @@ impl<S: Segment, E: From<RunError<S::Error>>> Segment for Nested<S, E> {
 
     fn output<'saved>(&self, saved: &'saved Self::Saved) -> Option<&'saved S::Value> {
         let last = self.segments.last()?;
-        last.output(saved.0.saved[self.script.layers].get()?)
+        last.output(saved.0.saved.get(self.script.layers)?.get()?)
     }
 
     fn backward(
@@ -145,6 +152,7 @@ impl<S: Segment, E: From<RunError<S::Error>>> Segment for Nested<S, E> {
         gradient: &S::Value,
         random: Random,
     ) -> Result<S::Value, E> {
+        self.expect(saved)?;
         let mut state = State::after(&saved.0);
         let pass = pass(&self.script, self.check, &mut state, (input, random));
         let mut pass = Pass { base: Some(&saved.0), gradient: Some(gradient), ..pass };
@@ -158,6 +166,7 @@ impl<S: Segment, E: From<RunError<S::Error>>> Segment for Nested<S, E> {
         gradient: S::Value,
         random: Random,
     ) -> Result<S::Value, E> {
+        self.expect(&saved)?;
         saved.0.gradients.push(gradient);
         let mut pass = pass(&self.script, self.check, &mut saved.0, (input, random));
         Ok(pass.second_half(&mut self.segments, &mut Stay, false)?)

@@ -1,14 +1,15 @@
 //! [`Offload`]: what moves stored values to the host and back, beside the computation.
 
-/// Moves values of type `T` to the host and back; one call for each of a plan's transfer operations.
+/// Moves values of type `T` to the host and back; one call for each of a plan's transfer
+/// operations.
 ///
-/// The types say where a value is: `T` on the device, `Leaving` while it is copied out, `Away` on the
-/// host alone, `Arriving` while it is copied back. Dropping any of them gives its memory back, once no
-/// copy uses it any more. `E` is the error of the segments: an implementation is for every `E` that its
-/// own errors convert to.
+/// The types say where a value is: `T` on the device, `Leaving` while it is copied out, `Away` on
+/// the host alone, `Arriving` while it is copied back. Dropping any of them gives its memory back,
+/// once no copy uses it any more. `E` is the error of the segments: an implementation is for every
+/// `E` that its own errors convert to.
 ///
-/// Both directions count as done when the device may rely on them: on a GPU, when the compute stream
-/// waits for the copy's event, not the host.
+/// Both directions count as done when the device may rely on them: on a GPU, when the compute
+/// stream waits for the copy's event, not the host.
 pub trait Offload<T, E> {
     /// A copy to the host under way, its host memory with it.
     type Leaving;

@@ -38,10 +38,11 @@ impl<S: Segment, O: Moves<S>> Pass<'_, S, O> {
         Ok(())
     }
 
-    /// Runs from there to the end, with gradients of a(n) in the state or beside it; returns the last
-    /// gradient of a(0), and leaves those before it in the state.
+    /// Runs from there to the end, with gradients of a(n) in the state or beside it; returns the
+    /// last gradient of a(0), and leaves those before it in the state.
     ///
-    /// With `is_kept`, an earlier pass has kept all that the backward passes need, and only they run.
+    /// With `is_kept`, an earlier pass has kept all that the backward passes need, and only they
+    /// run.
     pub(super) fn second_half(
         &mut self,
         segments: &mut [S],
@@ -235,8 +236,8 @@ enum Fault<E> {
     Segment(E),
 }
 
-/// a(`index`), wherever it can be read: from the pass's own state, from what it builds on, or from whoever
-/// keeps the input.
+/// a(`index`), wherever it can be read: from the pass's own state, from what it builds on, or from
+/// whoever keeps the input.
 fn activation<'a, S: Segment, O: Moves<S>>(
     state: &'a State<S, O>,
     base: Option<&'a State<S, O>>,

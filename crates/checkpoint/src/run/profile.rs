@@ -11,10 +11,10 @@ use crate::{Chain, ChainError, Layer, Operation, Random};
 
 /// Measures the bytes and times of segments, one after the other.
 ///
-/// Each layer runs forward, forward again saving, and backward, in as much memory as that takes: a model
-/// that does not fit can be profiled. Its own output stands in for the gradient, so gradients of parameters
-/// are nonsense afterwards: set them to zero. Every layer first runs once unmeasured, so that what it
-/// allocates once and keeps does not count.
+/// Each layer runs forward, forward again saving, and backward, in as much memory as that takes: a
+/// model that does not fit can be profiled. Its own output stands in for the gradient, so gradients
+/// of parameters are nonsense afterwards: set them to zero. Every layer first runs once unmeasured,
+/// so that what it allocates once and keeps does not count.
 #[derive(Clone, Debug)]
 pub struct Profiler<M, C = fn() -> f64> {
     meter: M,
@@ -51,14 +51,15 @@ impl<M: Meter> Profiler<M> {
 }
 
 impl<M: Meter, C: FnMut() -> f64> Profiler<M, C> {
-    /// With another clock: seconds since any fixed moment. On a device that works asynchronously it waits
-    /// for the compute stream first.
+    /// With another clock: seconds since any fixed moment. On a device that works asynchronously it
+    /// waits for the compute stream first.
     #[must_use]
     pub fn clock<D: FnMut() -> f64>(self, clock: D) -> Profiler<M, D> {
         Profiler { meter: self.meter, clock, rounds: self.rounds }
     }
 
-    /// How often each layer is measured, at least once; times are medians, sizes the largest. Default: 3.
+    /// How often each layer is measured, at least once; times are medians, sizes the largest.
+    /// Default: 3.
     #[must_use]
     pub fn rounds(self, rounds: usize) -> Self {
         Self { rounds: rounds.max(1), ..self }

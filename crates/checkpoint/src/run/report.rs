@@ -10,7 +10,8 @@ use crate::Plan;
 /// The deviation that is fine unless told otherwise: 1 %.
 const TOLERANCE: f64 = 0.01;
 
-/// Measures the peak of one step. Begun before the step's input is made, since the plan counts that.
+/// Measures the peak of one step. Begun before the step's input is made, since the plan counts
+/// that.
 ///
 /// What is in use at the beginning (parameters, their gradients, optimizer state) does not count.
 #[derive(Debug)]
@@ -92,7 +93,8 @@ impl Report {
         Self { tolerance, ..self }
     }
 
-    /// How much more was measured than predicted, as a share of what was predicted; negative where less.
+    /// How much more was measured than predicted, as a share of what was predicted; negative where
+    /// less.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn deviation(self) -> f64 {

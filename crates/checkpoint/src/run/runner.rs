@@ -20,10 +20,11 @@ pub enum Check {
     Values,
 }
 
-/// Runs training steps by a [`Plan`]: its operations, in its order; what it forgets is dropped at once.
+/// Runs training steps by a [`Plan`]: its operations, in its order; what it forgets is dropped at
+/// once.
 ///
-/// Made once per plan and used for every step; a step allocates nothing of its own. After an error or a
-/// panic in a segment all values of the step are dropped, and the next step can run.
+/// Made once per plan and used for every step; a step allocates nothing of its own. After an error
+/// or a panic in a segment all values of the step are dropped, and the next step can run.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -54,7 +55,13 @@ pub enum Check {
 ///     fn output<'saved>(&self, saved: &'saved f32) -> Option<&'saved f32> {
 ///         Some(saved)
 ///     }
-///     fn backward(&mut self, input: &f32, _: &f32, gradient: &f32, _: Random) -> Result<f32, Infallible> {
+///     fn backward(
+///         &mut self,
+///         input: &f32,
+///         _: &f32,
+///         gradient: &f32,
+///         _: Random,
+///     ) -> Result<f32, Infallible> {
 ///         self.gradient += input * gradient;
 ///         Ok(self.weight * gradient)
 ///     }
@@ -133,9 +140,10 @@ impl<S: Segment, O: Moves<S>> Runner<S, O> {
 
     /// Runs one step and returns the gradient of the input.
     ///
-    /// `loss` is given a(n) once, as soon as it is made, and makes the gradient of the loss with respect to
-    /// it. Layer i, from 1, draws from `random.fork(i)`, each time it runs. The segments are as many as
-    /// the runner was made for; their parameters may have changed since the last step.
+    /// `loss` is given a(n) once, as soon as it is made, and makes the gradient of the loss with
+    /// respect to it. Layer i, from 1, draws from `random.fork(i)`, each time it runs. The segments
+    /// are as many as the runner was made for; their parameters may have changed since the last
+    /// step.
     ///
     /// # Errors
     /// [`RunError`] names the layer and the operation.
@@ -153,9 +161,9 @@ impl<S: Segment, O: Moves<S>> Runner<S, O> {
 
     /// Runs one step for several gradients of a(n), with one recomputation for all of them.
     ///
-    /// Each layer runs backward for all of them, in their order, before what it saved is forgotten; that
-    /// takes the memory of as many gradients. The results, and what adds up in the segments, are those of
-    /// separate steps.
+    /// Each layer runs backward for all of them, in their order, before what it saved is forgotten;
+    /// that takes the memory of as many gradients. The results, and what adds up in the segments,
+    /// are those of separate steps.
     ///
     /// # Errors
     /// [`RunError`] names the layer and the operation.
@@ -229,8 +237,8 @@ impl<S: Segment, O: Moves<S>> Held<'_, S, O> {
     /// Runs backward for one gradient of a(n) and keeps all that another backward pass needs.
     ///
     /// From the first such pass on that is what a plan that recomputes nothing keeps; nothing is
-    /// recomputed a second time. End with [`backward_last`](Self::backward_last). To have many gradients
-    /// in little memory, use [`Runner::run_many`].
+    /// recomputed a second time. End with [`backward_last`](Self::backward_last). To have many
+    /// gradients in little memory, use [`Runner::run_many`].
     ///
     /// # Errors
     /// [`RunError`] names the layer and the operation; all values of the step are dropped.

@@ -72,8 +72,8 @@ fn backward_in_order(layers: usize, operations: &[Operation]) -> Result<(), Runn
     Ok(())
 }
 
-/// Which operation made what is stored, while the plan is gone through. What comes back from the host counts
-/// as made by nobody: whoever might be read in its place counts as read.
+/// Which operation made what is stored, while the plan is gone through. What comes back from the
+/// host counts as made by nobody: whoever might be read in its place counts as read.
 struct Reads {
     /// Which made the plain a(i) on the device, at i.
     plain: Vec<usize>,

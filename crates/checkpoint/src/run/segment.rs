@@ -5,9 +5,9 @@ use crate::Random;
 
 /// One layer: it maps a(i-1) to a(i), and the gradient of a(i) to that of a(i-1).
 ///
-/// A forward pass takes `&self`, so that running it again sees what it saw before; a backward pass takes
-/// `&mut self`, to add to the gradients of the layer's own parameters. What differs from call to call
-/// comes from `random`, which is the same whenever the layer runs in one step.
+/// A forward pass takes `&self`, so that running it again sees what it saw before; a backward pass
+/// takes `&mut self`, to add to the gradients of the layer's own parameters. What differs from call
+/// to call comes from `random`, which is the same whenever the layer runs in one step.
 ///
 /// Layers of several types make one chain as `Box<dyn Segment<Value = …, Saved = …, Error = …>>`.
 pub trait Segment {
@@ -56,7 +56,8 @@ pub trait Segment {
     /// [`forward_for_backward`](Self::forward_for_backward) left it out.
     fn output<'saved>(&self, saved: &'saved Self::Saved) -> Option<&'saved Self::Value>;
 
-    /// Makes the gradient of a(i-1) of that of a(i); adds to the gradients of the layer's parameters.
+    /// Makes the gradient of a(i-1) of that of a(i); adds to the gradients of the layer's
+    /// parameters.
     ///
     /// # Errors
     /// The layer's own.
@@ -68,7 +69,8 @@ pub trait Segment {
         random: Random,
     ) -> Result<Self::Value, Self::Error>;
 
-    /// The same where nobody needs `saved` and `gradient` afterwards: the layer may reuse their memory.
+    /// The same where nobody needs `saved` and `gradient` afterwards: the layer may reuse their
+    /// memory.
     ///
     /// Default: [`backward`](Self::backward), then both are dropped.
     ///
@@ -84,9 +86,9 @@ pub trait Segment {
         self.backward(input, &saved, &gradient, random)
     }
 
-    /// What a recomputed a(i), plain or inside saved(i), must have in common with the first one; with a
-    /// hash of its values only if `values`, which may cost a copy from the device. Default: `None`, no
-    /// check.
+    /// What a recomputed a(i), plain or inside saved(i), must have in common with the first one;
+    /// with a hash of its values only if `values`, which may cost a copy from the device. Default:
+    /// `None`, no check.
     fn fingerprint(&self, output: &Self::Value, values: bool) -> Option<Fingerprint> {
         let _ = (output, values);
         None

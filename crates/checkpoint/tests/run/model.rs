@@ -113,7 +113,8 @@ pub(crate) struct Dense {
     pub(crate) dropout: f32,
     /// Numbers of scratch memory, forward and backward.
     pub(crate) scratch: [usize; 2],
-    /// How often it ran forward, and what it changes when it runs again: nothing, its size or a value.
+    /// How often it ran forward, and what it changes when it runs again: nothing, its size or a
+    /// value.
     pub(crate) runs: Cell<u32>,
     pub(crate) drift: Drift,
 }

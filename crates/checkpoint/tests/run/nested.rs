@@ -1,4 +1,5 @@
-//! Chains within chains: the same numbers, memory that goes as it should, no forward pass for nothing.
+//! Chains within chains: the same numbers, memory that goes as it should, no forward pass for
+//! nothing.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -176,6 +177,12 @@ fn a_backward_pass_that_is_not_the_last_still_knows_what_was_made_first() {
     let error = nested.backward(&input, &saved, &gradient, random).unwrap_err();
     assert!(matches!(error, RunError::Differs { .. }), "{error}");
     assert!(error.place().unwrap().again);
+
+    let (few, chain) = network(&ledger, &[(4, [0, 0]); 2]);
+    let mut other = Nested::<_>::new("other", few, &keep_all(&chain)).unwrap();
+    let refused = other.backward(&input, &saved, &gradient, random).unwrap_err();
+    assert_eq!(refused, RunError::Segments { expected: 2, found: 4 });
+    assert_eq!(other.backward_last(&input, saved, gradient, random).unwrap_err(), refused);
 }
 
 /// A layer whose backward pass needs nothing but its input: its output is for others alone.

@@ -13,8 +13,8 @@ impl Choices<'_> {
     }
 }
 
-/// A persistent plan: each stretch either saves its first layer, or keeps that one's input, runs on to a
-/// later layer, does the rest, and comes back.
+/// A persistent plan: each stretch either saves its first layer, or keeps that one's input, runs on
+/// to a later layer, does the rest, and comes back.
 pub(crate) fn persistent(chain: &Chain, choices: &mut Choices<'_>) -> Plan {
     let mut operations = Vec::new();
     stretch(1, chain.layers().len(), choices, &mut operations);

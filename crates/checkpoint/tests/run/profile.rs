@@ -64,8 +64,8 @@ fn times_are_medians_of_all_rounds_but_the_first() {
     let (mut segments, _) = network(&ledger, &[(2, [0, 0])]);
     let mut profiler = Profiler::new(&*ledger).rounds(5).clock(clock());
     let chain = profiler.profile(&mut segments, Random::new(1), || Ok(input(&ledger))).unwrap();
-    // The k-th pass takes 2k seconds; the first round is passes 1 to 3, the middle one of the others
-    // is 10 to 12. Of the two forward passes the longer one counts.
+    // The k-th pass takes 2k seconds; the first round is passes 1 to 3, the middle one of the
+    // others is 10 to 12. Of the two forward passes the longer one counts.
     let layer = &chain.layers()[0];
     assert_eq!(format!("{} {}", layer.forward_time, layer.backward_time), "22 24");
 }
