@@ -22,6 +22,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("watch", &["units", "device", "allocator", "snapshot", "survey"]),
     ("buffer", &["units", "device", "allocator", "device-cuda"]),
     ("grad-scaler", &["units", "device", "allocator", "buffer", "device-host"]),
+    (
+        "offload",
+        &["units", "device", "device-host", "allocator", "buffer", "checkpoint", "grad-scaler"],
+    ),
+    ("budget", &["units", "device", "allocator", "buffer", "checkpoint", "offload"]),
     ("candle", &["units", "checkpoint", "device-host", "grad-scaler"]),
     ("fake-cuda", &[]),
     ("fake-nvml", &[]),
@@ -47,8 +52,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 /// The crates that may hold unsafe code, every block with its argument; all others forbid it.
-const UNSAFE: &[&str] =
-    &["buffer", "device", "device-cuda", "device-host", "fake-cuda", "fake-nvml", "grad-scaler"];
+const UNSAFE: &[&str] = &[
+    "buffer",
+    "device",
+    "device-cuda",
+    "device-host",
+    "fake-cuda",
+    "fake-nvml",
+    "grad-scaler",
+    "offload",
+];
 /// The longest file, in lines.
 const LONGEST: usize = 400;
 
