@@ -1,7 +1,17 @@
 //! Trading time for memory: which activations of a training step to keep, to recompute or to offload.
 //!
-//! A model is a [`Chain`] of layers with their bytes and times. A planner makes a [`Plan`] of it: the
-//! operations of one step, in order, with the memory they need at most and the time they take.
+//! A model is a [`Chain`] of layers with their bytes and times ([`Graph`] makes one of what is none). A
+//! planner makes a [`Plan`] of it: the operations of one step, in order, with the memory they need at
+//! most and the time they take. [`check`] runs any plan by the rules; all figures come from it.
+//! A [`Runner`] executes it over the program's own [`Segment`]s.
+//!
+//! | planner | makes |
+//! |---|---|
+//! | [`optimal`] | the least time in a budget |
+//! | [`three_way`] | the same, with values on the host meanwhile |
+//! | [`keep_all`], [`every_kth`], [`sequential`], [`revolve`] | what is done elsewhere |
+//! | [`pareto`] | what each budget buys |
+//! | [`select`] | what a single layer keeps of its operations' results |
 #![forbid(unsafe_code)]
 
 mod chain;

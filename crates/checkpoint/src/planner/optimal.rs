@@ -39,7 +39,8 @@ pub enum PlanError {
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
-    /// Memory slots of the first, discretised pass. Default 500.
+    /// Memory slots of the first, discretised pass. Default 500. No more than 2^30 over the square of
+    /// the layers are used: the tables take up to 2 bytes for each.
     pub slots: usize,
     /// Up to how many layers an exact pass follows. Default 100: it takes some tenths of a second.
     pub exact_layers: usize,
@@ -72,7 +73,10 @@ pub struct Optimal {
 /// Corners that the exact pass may look at before it is given up, some seconds at worst.
 const EXACT_WORK: u64 = 200_000_000;
 
-/// The most layers: the tables take some 10 bytes a pair of layers and slot.
+/// Slots times layers times layers, at most: some 2 GiB of tables.
+const TABLE: usize = 1 << 30;
+
+/// The most layers: beyond, a plan takes minutes.
 const MOST_LAYERS: usize = 2_000;
 
 /// The plan of least time whose peak is within `budget`, among persistent plans: what is stored stays
@@ -119,7 +123,7 @@ pub fn optimal_with(chain: &Chain, budget: Bytes, effort: Effort) -> Result<Opti
     }
     let room = (budget - input).get();
     let mut plan = planned(chain, least.operations());
-    let slots = effort.slots.max(1);
+    let slots = effort.slots.clamp(1, TABLE / (costs.layers * costs.layers));
     if let Some(found) = discretised(chain, &costs, budget, slots, plan.extra_time()) {
         plan = better(plan, found);
     }

@@ -19,7 +19,7 @@ const BUDGETS: u64 = 12;
 
 /// The fastest plan found within `budget` when values may also move to the host and back over `link`.
 ///
-/// Takes the planner's word for it where `link` is not usable: then this is [`optimal_with`].
+/// Where `link` is not usable, this is [`optimal_with`].
 ///
 /// # Errors
 /// As [`optimal_with`]; a budget below what plans without offloading need is no error where offloading

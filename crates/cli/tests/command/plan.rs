@@ -55,7 +55,7 @@ fn what_does_not_fit_has_status_1_and_names_the_least_budget() {
 #[test]
 fn text_shows_what_is_kept_and_every_planner_answers() {
     let said = planned(&["--budget", "22"]);
-    for words in ["least", "keep all", "8.33 % above", "no persistent plan in this budget", "▌███"]
+    for words in ["least", "keep all", "8.33 % above", "no persistent plan in this budget", "██▌█"]
     {
         assert!(said.out.contains(words), "'{words}' is not in {said:?}");
     }
