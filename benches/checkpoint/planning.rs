@@ -39,7 +39,7 @@ pub(crate) fn planning(criterion: &mut Criterion) {
         let most = keep_all(&chain).peak_bytes.get();
         for percent in [10, 50] {
             let budget = Bytes::new(least + (most - least) / 100 * percent);
-            let effort = Effort { slots: 500, exact_layers };
+            let effort = Effort { exact_layers, ..Effort::default() };
             let name = BenchmarkId::new(format!("{layers} layers"), format!("{percent} %"));
             group.bench_with_input(name, &chain, |bencher, chain| {
                 bencher.iter(|| optimal_with(black_box(chain), budget, effort));

@@ -3,6 +3,7 @@
 mod costs;
 mod exact;
 mod grid;
+mod group;
 mod knapsack;
 mod least;
 mod optimal;

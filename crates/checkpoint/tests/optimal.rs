@@ -60,7 +60,7 @@ proptest! {
         let (least, most) = (least_bytes(&chain).unwrap().get(), keep_all(&chain).peak_bytes.get());
         for budget in (least..most).map(Bytes::new) {
             let slots = usize::try_from(budget.get()).unwrap();
-            let effort = |exact_layers| Effort { slots, exact_layers };
+            let effort = |exact_layers| Effort { slots, exact_layers, ..Effort::default() };
             let discretised = optimal_with(&chain, budget, effort(0)).unwrap().plan;
             let exact = optimal_with(&chain, budget, effort(100)).unwrap();
             prop_assert_eq!(exact.proof, Proof::Exact);
@@ -72,13 +72,25 @@ proptest! {
     fn with_few_slots_it_is_as_good_as_it_says(chain in chain(12), slots in 1..40_usize) {
         let (least, most) = (least_bytes(&chain).unwrap().get(), keep_all(&chain).peak_bytes.get());
         for budget in (least..most).map(Bytes::new) {
-            let found = optimal_with(&chain, budget, Effort { slots, exact_layers: 0 }).unwrap();
+            let found = optimal_with(&chain, budget, Effort { slots, exact_layers: 0, ..Effort::default() }).unwrap();
             prop_assert!(found.plan.peak_bytes <= budget);
             if let Proof::NoneBetterWithin(smaller) = found.proof
                 && let Ok(best) = optimal(&chain, smaller)
             {
                 prop_assert!(found.plan.total_time <= best.total_time);
             }
+        }
+    }
+
+    #[test]
+    fn groups_of_layers_fit_too(chain in chain(24), slots in 1..200_usize, single_layers in 1..8_usize) {
+        let (least, most) = (least_bytes(&chain).unwrap().get(), keep_all(&chain).peak_bytes.get());
+        for budget in (least..most).map(Bytes::new) {
+            let effort = Effort { slots, single_layers, exact_layers: 0 };
+            let found = optimal_with(&chain, budget, effort).unwrap();
+            prop_assert!(found.plan.peak_bytes <= budget);
+            let best = optimal(&chain, budget).unwrap();
+            prop_assert!(found.plan.total_time >= best.total_time);
         }
     }
 }

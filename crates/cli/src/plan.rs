@@ -40,7 +40,8 @@ pub(crate) struct Arguments {
     /// Allow offloading, over a link of so many bytes per unit of the chain's time, like 24e9
     #[arg(long, value_name = "SPEED", allow_negative_numbers = true, value_parser = speed)]
     link: Option<Link>,
-    /// Memory slots of the discretised pass, which an exact one follows up to 100 layers
+    /// Memory slots of the discretised pass, which an exact one follows up to 100 layers; above 500
+    /// layers, these are planned in groups
     #[arg(long, value_name = "N", default_value_t = Effort::default().slots)]
     #[arg(value_parser = slots)]
     slots: usize,
@@ -141,8 +142,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     let none_better_within_bytes = match proof {
         Some(Proof::Exact) => Some(budget),
-        Some(Proof::NoneBetterWithin(bytes)) => Some(bytes),
-        None => None,
+        Some(Proof::NoneBetterWithin(bytes)) if !bytes.is_zero() => Some(bytes),
+        Some(_) | None => None,
     };
     let report = Report {
         plan: &plan,

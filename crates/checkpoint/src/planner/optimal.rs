@@ -5,6 +5,7 @@ use freeboard_units::Bytes;
 use super::costs::Costs;
 use super::exact;
 use super::grid::Grid;
+use super::group::Groups;
 use super::least::Least;
 use super::periodic::{keep_all, planned};
 use crate::{Chain, Plan};
@@ -42,13 +43,15 @@ pub struct Effort {
     /// Memory slots of the first, discretised pass. Default 500. No more than 2^30 over the square of
     /// the layers are used: the tables take up to 2 bytes for each.
     pub slots: usize,
+    /// Up to how many layers are planned one by one; more in groups of equally many. Default 500.
+    pub single_layers: usize,
     /// Up to how many layers an exact pass follows. Default 100: it takes some tenths of a second.
     pub exact_layers: usize,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { slots: 500, exact_layers: 100 }
+        Self { slots: 500, single_layers: 500, exact_layers: 100 }
     }
 }
 
@@ -57,7 +60,7 @@ impl Default for Effort {
 pub enum Proof {
     /// No persistent plan within the budget takes less time.
     Exact,
-    /// No persistent plan within this smaller budget takes less time.
+    /// No persistent plan within this smaller budget takes less time; 0 where nothing is known.
     NoneBetterWithin(Bytes),
 }
 
@@ -123,36 +126,48 @@ pub fn optimal_with(chain: &Chain, budget: Bytes, effort: Effort) -> Result<Opti
     }
     let room = (budget - input).get();
     let mut plan = planned(chain, least.operations());
-    let slots = effort.slots.clamp(1, TABLE / (costs.layers * costs.layers));
-    if let Some(found) = discretised(chain, &costs, budget, slots, plan.extra_time()) {
-        plan = better(plan, found);
-    }
+    let mut size = costs.layers.div_ceil(effort.single_layers.max(1));
+    let slots = loop {
+        let layers = costs.layers.div_ceil(size);
+        let slots = effort.slots.clamp(1, TABLE / (layers * layers));
+        let found = discretised(chain, size, budget, slots, plan.extra_time());
+        if found.is_some() || size == 1 {
+            plan = found.map_or(plan.clone(), |found| better(plan, found));
+            break slots;
+        }
+        // In so little memory only smaller groups fit.
+        size /= 2;
+    };
     let bound = plan.extra_time() * (1.0 + 1e-12);
     let tried = (costs.layers <= effort.exact_layers).then_some(EXACT_WORK);
     let Some(found) = tried.and_then(|work| exact::solve(&costs, room, bound, work)) else {
         let lost = 2 * (costs.layers as u64 + 1) * room.div_ceil(slots as u64);
-        let proof = Proof::NoneBetterWithin(budget.saturating_sub(Bytes::new(lost)));
+        let smaller = budget.saturating_sub(Bytes::new(lost));
+        let proof = Proof::NoneBetterWithin(if size == 1 { smaller } else { Bytes::ZERO });
         return Ok(Optimal { plan, proof });
     };
     Ok(Optimal { plan: better(plan, planned(chain, found)), proof: Proof::Exact })
 }
 
-/// The plan of least time that the slots find within `budget`, and below `bound` extra.
+/// The plan of least time that the slots find within `budget`, and below `bound` extra, for groups of
+/// `size` layers.
 fn discretised(
     chain: &Chain,
-    costs: &Costs,
+    size: usize,
     budget: Bytes,
     slots: usize,
     bound: f64,
 ) -> Option<Plan> {
+    let groups = Groups::new(chain, size)?;
+    let costs = Costs::new(&groups.chain);
     let room = (budget - chain.input_bytes()).get();
     // Rounding may make a plan look larger than it is: some slots more than there are.
     let more = slots / 50 + 1;
     let unit = room.div_ceil(slots as u64).max(1);
-    let grid = Grid::new(costs, room + more as u64 * unit, slots + more, bound);
+    let grid = Grid::new(&costs, room + more as u64 * unit, slots + more, bound);
     let mut slot = grid.slots();
     loop {
-        let plan = planned(chain, grid.operations(slot)?);
+        let plan = planned(chain, groups.expanded(&grid.operations(slot)?));
         if plan.peak_bytes <= budget {
             return Some(plan);
         }
