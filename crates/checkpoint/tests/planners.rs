@@ -4,8 +4,9 @@
 #![allow(clippy::float_cmp, reason = "whole numbers, or the same sums")]
 
 use freeboard_checkpoint::{
-    Candidate, Chain, Effort, Fate, Graph, GraphError, Layer, Link, Plan, Policy, check, every_kth,
-    keep_all, least_bytes, optimal, pareto, revolve, revolve_runs, select, sequential, three_way,
+    Candidate, Chain, Effort, Fate, Graph, GraphError, Layer, Link, Plan, Policy, Proof, check,
+    every_kth, keep_all, least_bytes, optimal, optimal_with, pareto, revolve, revolve_runs, select,
+    sequential, three_way,
 };
 use freeboard_units::Bytes;
 use proptest::prelude::*;
@@ -167,6 +168,22 @@ proptest! {
             .min();
         prop_assert_eq!(selection.extra_time, f64::from(best.unwrap()));
     }
+}
+
+#[test]
+fn groups_of_layers_cost_little() {
+    let chain = equal(200);
+    let half = Bytes::new(keep_all(&chain).peak_bytes.get() / 2);
+    let effort = Effort { slots: 100, single_layers: 50, exact_layers: 0 };
+    let grouped = optimal_with(&chain, half, effort).unwrap();
+    assert_eq!(grouped.proof, Proof::Unknown);
+    let singly = Effort { slots: 400, single_layers: 200, exact_layers: 0 };
+    let singly = optimal_with(&chain, half, singly).unwrap();
+    assert!(matches!(singly.proof, Proof::NoneBetterWithin(_)));
+    // Neither is the optimum: slots round, groups are coarse.
+    assert!(grouped.plan.peak_bytes <= half && grouped.plan.extra_time() > 0.0);
+    let lost = grouped.plan.total_time / singly.plan.total_time;
+    assert!(lost < 1.03, "{lost}");
 }
 
 #[test]

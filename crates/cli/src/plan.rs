@@ -108,7 +108,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Chain::from_json(&text).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
     let spinner = Progress::spinner(format!("planning {} layers", chain.layers().len()));
     let refused = |error: PlanError| Failure::Usage(format!("{name}: {error}"));
-    let Some(budget) = arguments.budget.or_else(|| fixed(&chain, arguments.planner)) else {
+    let whole = || fixed(&chain, arguments.planner).map(|plan| plan.peak_bytes);
+    let Some(budget) = arguments.budget.or_else(whole) else {
         let effort = Effort { slots: arguments.slots, ..Effort::default() };
         let plans = pareto(&chain, 13, effort).map_err(refused)?;
         drop(spinner);
@@ -142,8 +143,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     let none_better_within_bytes = match proof {
         Some(Proof::Exact) => Some(budget),
-        Some(Proof::NoneBetterWithin(bytes)) if !bytes.is_zero() => Some(bytes),
-        Some(_) | None => None,
+        Some(Proof::NoneBetterWithin(bytes)) => Some(bytes),
+        Some(Proof::Unknown) | None => None,
     };
     let report = Report {
         plan: &plan,
@@ -166,31 +167,27 @@ fn planned(
     chain: &Chain,
     budget: Bytes,
 ) -> Result<(Plan, Option<Proof>), PlanError> {
+    if let Some(plan) = fixed(chain, arguments.planner) {
+        return Ok((plan, None));
+    }
     let effort = Effort { slots: arguments.slots, ..Effort::default() };
-    match (arguments.planner, arguments.link) {
-        (Planner::Optimal, None) => {
+    match arguments.link {
+        None => {
             optimal_with(chain, budget, effort).map(|optimal| (optimal.plan, Some(optimal.proof)))
         }
-        (Planner::Optimal, Some(link)) => {
-            three_way(chain, budget, link, effort).map(|plan| (plan, None))
-        }
-        (Planner::KeepAll, _) => Ok((keep_all(chain), None)),
-        (Planner::Every(k), _) => Ok((every_kth(chain, k), None)),
-        (Planner::Sequential(segments), _) => Ok((sequential(chain, segments), None)),
-        (Planner::Revolve(snapshots), _) => Ok((revolve(chain, snapshots), None)),
+        Some(link) => three_way(chain, budget, link, effort).map(|plan| (plan, None)),
     }
 }
 
-/// What a planner that takes no budget needs.
-fn fixed(chain: &Chain, planner: Planner) -> Option<Bytes> {
-    let plan = match planner {
-        Planner::Optimal => return None,
-        Planner::KeepAll => keep_all(chain),
-        Planner::Every(k) => every_kth(chain, k),
-        Planner::Sequential(segments) => sequential(chain, segments),
-        Planner::Revolve(snapshots) => revolve(chain, snapshots),
-    };
-    Some(plan.peak_bytes)
+/// The plan of a planner that takes no budget.
+fn fixed(chain: &Chain, planner: Planner) -> Option<Plan> {
+    match planner {
+        Planner::Optimal => None,
+        Planner::KeepAll => Some(keep_all(chain)),
+        Planner::Every(k) => Some(every_kth(chain, k)),
+        Planner::Sequential(segments) => Some(sequential(chain, segments)),
+        Planner::Revolve(snapshots) => Some(revolve(chain, snapshots)),
+    }
 }
 
 fn curve(arguments: &Arguments, plans: &[Plan]) -> Result<Outcome, Failure> {

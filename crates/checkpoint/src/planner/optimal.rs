@@ -60,8 +60,10 @@ impl Default for Effort {
 pub enum Proof {
     /// No persistent plan within the budget takes less time.
     Exact,
-    /// No persistent plan within this smaller budget takes less time; 0 where nothing is known.
+    /// No persistent plan within this smaller budget takes less time.
     NoneBetterWithin(Bytes),
+    /// Nothing: layers were planned in groups.
+    Unknown,
 }
 
 /// A plan, and what is known about how good it is.
@@ -142,8 +144,10 @@ pub fn optimal_with(chain: &Chain, budget: Bytes, effort: Effort) -> Result<Opti
     let tried = (costs.layers <= effort.exact_layers).then_some(EXACT_WORK);
     let Some(found) = tried.and_then(|work| exact::solve(&costs, room, bound, work)) else {
         let lost = 2 * (costs.layers as u64 + 1) * room.div_ceil(slots as u64);
-        let smaller = budget.saturating_sub(Bytes::new(lost));
-        let proof = Proof::NoneBetterWithin(if size == 1 { smaller } else { Bytes::ZERO });
+        let proof = match size {
+            1 => Proof::NoneBetterWithin(budget.saturating_sub(Bytes::new(lost))),
+            _ => Proof::Unknown,
+        };
         return Ok(Optimal { plan, proof });
     };
     Ok(Optimal { plan: better(plan, planned(chain, found)), proof: Proof::Exact })
