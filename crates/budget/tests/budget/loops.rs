@@ -280,8 +280,10 @@ proptest! {
                 prop_assert!(bits(&outcome.gradient, &mut layers) == truth());
             }
             Err(LoopError::Exhausted { history, .. }) => {
-                // Two pages may be partly used: by what is on the device, and by small blocks.
-                prop_assert!(least + Bytes::mib(4) > free, "{least} of {free}: {history:?}");
+                // Handles of 2 MiB may be partly used: by what is on the device, by small blocks, by
+                // tensors on both sides of a hole, and one may not fit into the capacity. Over 384
+                // devices of all these sizes it was never more than three.
+                prop_assert!(least + Bytes::mib(8) > free, "{least} of {free}: {history:?}");
             }
             Err(LoopError::Input(error)) => {
                 prop_assert!(free < Bytes::mib(4), "{error} with {free}");
