@@ -58,8 +58,17 @@ impl Costs {
         forward.max(backward)
     }
 
+    /// What running forward from `s` to each layer from it on needs, beside what is held.
+    pub(crate) fn passes(&self, s: usize) -> Vec<u64> {
+        let passes = (s..=self.layers).scan(0, |most, k| {
+            *most = self.pass_needs(s, k).max(*most);
+            Some(*most)
+        });
+        passes.collect()
+    }
+
     /// What running layer `k` forward needs in a stretch that begins at `s`, beside what is held.
-    pub(crate) fn pass_needs(&self, s: usize, k: usize) -> u64 {
+    fn pass_needs(&self, s: usize, k: usize) -> u64 {
         let input = if k == s { 0 } else { self.output[k - 1] };
         input + self.output[k] + self.forward_extra[k]
     }

@@ -42,9 +42,10 @@ pub(crate) fn solve(costs: &Costs, room: u64, bound: f64, work: u64) -> Option<V
     let mut exact = Exact { costs, steps, room, bound, resolution };
     let mut left = work;
     let mut scratch = [Steps::new(), Steps::new(), Steps::new()];
-    for length in 0..layers {
-        for s in 1..=layers - length {
-            let done = exact.fill(s, s + length, &mut scratch);
+    for s in (1..=layers).rev() {
+        let passes = costs.passes(s);
+        for t in s..=layers {
+            let done = exact.fill(s, t, &passes, &mut scratch);
             left = left.checked_sub(done)?;
         }
     }
@@ -56,15 +57,21 @@ impl Exact<'_> {
         &self.steps[(s - 1) * self.costs.layers + t - 1]
     }
 
-    /// The most room a stretch that begins at `s` can ever have: a(s-1) lies beside it.
-    fn most(&self, s: usize) -> u64 {
-        if s == 1 { self.room } else { self.room.saturating_sub(self.costs.output[s - 1]) }
+    /// No extra time of s..t above this is of interest; `None`: none at all. What comes after it was
+    /// processed before it, and for that its layers ran forward.
+    fn bound(&self, s: usize, t: usize) -> Option<f64> {
+        if t == self.costs.layers {
+            return Some(self.bound);
+        }
+        let after = self.steps(t + 1, self.costs.layers).last()?.extra;
+        Some(self.bound - self.costs.forward_time(s, t) - after).filter(|bound| *bound >= 0.0)
     }
 
     /// Makes the steps of s..t, and says how many corners were looked at.
-    fn fill(&mut self, s: usize, t: usize, scratch: &mut [Steps; 3]) -> u64 {
+    fn fill(&mut self, s: usize, t: usize, passes: &[u64], scratch: &mut [Steps; 3]) -> u64 {
+        let Some(bound) = self.bound(s, t) else { return 1 };
         let [best, candidate, merged] = scratch;
-        let (costs, most) = (self.costs, self.most(s));
+        let (costs, most) = (self.costs, self.room);
         best.clear();
         let needs = costs.save_needs(s, t);
         if s == t {
@@ -77,6 +84,7 @@ impl Exact<'_> {
                 extra: corner.extra,
                 choice: 0,
             });
+            let moved = moved.skip_while(|corner| corner.extra > bound);
             for corner in moved.take_while(|corner| corner.room <= most) {
                 // Where several are raised to what saving needs, the last is the cheapest.
                 if best.last().is_some_and(|last: &Corner| last.room == corner.room) {
@@ -86,19 +94,17 @@ impl Exact<'_> {
             }
         }
         let mut done = 1 + best.len() as u64;
-        let mut passing = 0;
-        for j in s + 1..=t {
-            passing = passing.max(costs.pass_needs(s, j - 1));
+        for (j, &passing) in (s + 1..=t).zip(passes) {
             let time = costs.forward_time(s, j - 1);
             let needs = costs.held(t) + passing;
             // Where no more than the pass forward is reached already, nothing is to be gained; and every
             // later one takes longer, and needs no less room.
             let reached = best.partition_point(|corner| corner.extra > time);
             let until = best.get(reached).map_or(most, |corner| most.min(corner.room));
-            if time > self.bound || needs > until {
+            if time > bound || needs > until {
                 break;
             }
-            self.join((s, j, t), needs..=until, candidate);
+            self.join((s, j, t), needs..=until, bound, candidate);
             done += (candidate.len() + 1) as u64;
             if !candidate.is_empty() {
                 done += best.len() as u64;
@@ -111,7 +117,13 @@ impl Exact<'_> {
     }
 
     /// The steps of keeping the input of `j`: j..t beside it, then s..j-1 in the whole room.
-    fn join(&self, (s, j, t): (usize, usize, usize), rooms: RangeInclusive<u64>, into: &mut Steps) {
+    fn join(
+        &self,
+        (s, j, t): (usize, usize, usize),
+        rooms: RangeInclusive<u64>,
+        bound: f64,
+        into: &mut Steps,
+    ) {
         into.clear();
         let kept = self.costs.output[j - 1];
         let time = self.costs.forward_time(s, j - 1);
@@ -131,7 +143,7 @@ impl Exact<'_> {
                 low += 1;
             }
             let extra = time + upper[high].extra + lower[low].extra;
-            if extra <= self.bound {
+            if extra <= bound {
                 into.push(Corner { room, extra, choice });
             }
             let next_upper = upper.get(high + 1).map(|next| next.room + kept);

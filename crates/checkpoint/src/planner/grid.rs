@@ -4,6 +4,7 @@
 //! The room is counted in slots. What is stored is rounded to whole slots so that the sum over any run
 //! of layers is off by less than one slot; single sums may be off either way. So a plan found for some
 //! slots is looked at with its true bytes, from the most slots down, and the first that fits is taken.
+//! What a plan that is known costs bounds what is worth filling.
 //!
 //! How good that is: at most one value a layer is stored at once, and each is off by less than a slot.
 //! A plan that fits in the room less two slots a layer fits in the slots less one a layer when it is
@@ -31,19 +32,29 @@ const BLOCK: usize = 16;
 /// Of a block, so many last layers at a time.
 const ENDS: usize = 4;
 
-/// One block while it is filled.
+/// The rows of the stretches that begin in so many layers and end in so many.
 struct Block {
-    /// The layers the stretches begin and end at.
+    /// The layers they begin and end at.
     begin: RangeInclusive<usize>,
     end: RangeInclusive<usize>,
+    /// By the first layer.
     starts: Vec<Start>,
+}
+
+impl Block {
+    /// Where the row of s..t is, or will be.
+    fn place(&self, s: usize, t: usize) -> (&Start, usize) {
+        (&self.starts[s - self.begin.start()], t - s.max(*self.end.start()))
+    }
 }
 
 /// The table, filled for up to some slots.
 pub(crate) struct Grid<'a> {
     costs: &'a Costs,
-    /// Those of s at s - 1, and in them the row of s..t at t - s.
-    starts: Vec<Start>,
+    /// By the distance from the diagonal, then by the first layer.
+    blocks: Vec<Vec<Block>>,
+    /// By the first layer, what forward passes to each layer after it need.
+    passes: Vec<Vec<u64>>,
     /// Slots of a(i) and of saved(i).
     output: Vec<usize>,
     saved: Vec<usize>,
@@ -60,26 +71,23 @@ impl<'a> Grid<'a> {
     /// Fills the table for `room` bytes (without a(0)) in `slots`.
     #[expect(clippy::cast_possible_truncation, reason = "a bound, and a little more")]
     pub(crate) fn new(costs: &'a Costs, room: u64, slots: usize, bound: f64) -> Self {
-        let layers = costs.layers;
         let unit = room.div_ceil(slots as u64).max(1);
         let slots = usize::try_from(room / unit).unwrap_or(slots);
         let mut grid = Self {
             costs,
-            starts: (0..layers).map(|_| Start::default()).collect(),
+            blocks: Vec::new(),
+            passes: (1..=costs.layers).map(|s| costs.passes(s)).collect(),
             output: rounded(&costs.output, unit),
             saved: rounded(&costs.saved, unit),
             unit,
             slots,
             part: (slots + 1).div_ceil(PARTS),
-            bound: (bound * (1.0 + 1e-5)) as f32,
+            bound: (bound * (1.0 + 1e-4)) as f32,
         };
-        let blocks = layers.div_ceil(BLOCK);
+        let blocks = costs.layers.div_ceil(BLOCK);
         for distance in 0..blocks {
-            for block in grid.diagonal(distance, blocks) {
-                for (s, start) in block.begin.zip(&block.starts) {
-                    grid.starts[s - 1].extend(start);
-                }
-            }
+            let diagonal = grid.diagonal(distance, blocks);
+            grid.blocks.push(diagonal);
         }
         grid
     }
@@ -95,13 +103,15 @@ impl<'a> Grid<'a> {
             numbers.map(|number| self.block(number, number + distance, &mut times)).collect()
         };
         let cores = thread::available_parallelism().map_or(1, usize::from).min(count);
-        thread::scope(|scope| {
+        let mut done = thread::scope(|scope| {
             let others: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
             let mut done: Vec<Block> = work();
             // A thread that panics has found a fault of this file: so does this one then.
             done.extend(others.into_iter().flat_map(|other| other.join().expect("filled")));
             done
-        })
+        });
+        done.sort_by_key(|block| *block.begin.start());
+        done
     }
 
     fn block(&self, begin: usize, end: usize, times: &mut [f32]) -> Block {
@@ -113,9 +123,10 @@ impl<'a> Grid<'a> {
             let last = (*end.end()).min(first + ENDS - 1);
             for s in begin.clone().rev() {
                 for t in first.max(s)..=last {
+                    let at = s - begin.start();
                     let (part, bounds) = self.fill(&block, s, t, times);
                     let some = times.get(part.clone()).unwrap_or_default();
-                    block.starts[s - begin.start()].push(part.start, some, bounds);
+                    block.starts[at].push(part.start, some, bounds);
                 }
             }
         }
@@ -124,12 +135,16 @@ impl<'a> Grid<'a> {
 
     /// Where the row of s..t is: in the block that is being filled, or in the table.
     fn place<'b>(&'b self, block: &'b Block, s: usize, t: usize) -> (&'b Start, usize) {
-        let first = *block.end.start();
-        if s <= *block.begin.end() && t >= first {
-            (&block.starts[s - block.begin.start()], t - first.max(s))
+        if s <= *block.begin.end() && t >= *block.end.start() {
+            block.place(s, t)
         } else {
-            (&self.starts[s - 1], t - s)
+            self.filled(s, t)
         }
+    }
+
+    fn filled(&self, s: usize, t: usize) -> (&Start, usize) {
+        let (begin, end) = ((s - 1) / BLOCK, (t - 1) / BLOCK);
+        self.blocks[end - begin][begin].place(s, t)
     }
 
     /// Bytes a slot.
@@ -143,7 +158,8 @@ impl<'a> Grid<'a> {
     }
 
     fn time(&self, s: usize, t: usize, slot: usize) -> f32 {
-        let (low, times) = self.starts[s - 1].row(t - s);
+        let (start, at) = self.filled(s, t);
+        let (low, times) = start.row(at);
         match slot.checked_sub(low) {
             None => f32::INFINITY,
             Some(at) => times.get(at).copied().unwrap_or(0.0),
@@ -164,10 +180,7 @@ impl<'a> Grid<'a> {
         times: &mut [f32],
     ) -> (Range<usize>, [f32; PARTS]) {
         let nothing = (usize::MAX..usize::MAX, [f32::INFINITY; PARTS]);
-        // What lies beside a stretch that does not begin the chain: a(s-1).
-        let beside = if s == 1 { 0 } else { self.output[s - 1] };
-        let Some(most) = self.slots.checked_sub(beside) else { return nothing };
-        let times = &mut times[..=most];
+        let Some(bound) = self.bound(s, t) else { return nothing };
         times.fill(f32::INFINITY);
         self.save(block, s, t, times);
         let held = self.costs.held(t);
@@ -175,8 +188,7 @@ impl<'a> Grid<'a> {
         // Times fall with the slots. From `until` on, less than one pass forward is reached already.
         let mut until = times.len();
         let mut dearest = self.parts(times, |part| part.start);
-        for j in s + 1..=t {
-            let pass = self.costs.pass_needs(s, j - 1);
+        for (j, &pass) in (s + 1..=t).zip(&self.passes[s - 1]) {
             if pass > passing {
                 passing = pass;
                 needs = self.needs(held + passing);
@@ -185,27 +197,47 @@ impl<'a> Grid<'a> {
             while until > 0 && times[until - 1] <= time {
                 until -= 1;
             }
-            if needs >= until || time > self.bound {
+            if needs >= until || time > bound {
                 break;
             }
             let ((upper, high), (lower, low)) =
                 (self.place(block, j, t), self.place(block, s, j - 1));
-            let parts = hope(&dearest, time, &upper.rows[high].least, &lower.rows[low].least);
+            let (first, rest) = upper.row(high);
+            let above = (first.saturating_add(self.output[j - 1]), rest);
+            let below = lower.row(low);
+            let (upper, lower) = (&upper.rows[high].least, &lower.rows[low].least);
+            let parts = hope(&dearest, time, upper, lower);
             let from = needs.max(parts.start * self.part);
             let until = until.min(parts.end * self.part);
             if from < until {
-                let (first, upper) = upper.row(high);
-                let upper = (first.saturating_add(self.output[j - 1]), upper);
-                join(&mut times[..until], from, time, upper, lower.row(low));
-                dearest = self.parts(times, |part| part.start);
+                join(&mut times[..until], from, time, above, below);
+                for part in parts {
+                    dearest[part] = times[(part * self.part).min(times.len() - 1)];
+                }
             }
         }
-        let low = times.partition_point(|&time| time > self.bound);
-        if low > most {
+        let low = times.partition_point(|&time| time > bound);
+        if low > self.slots {
             return nothing;
         }
         let end = times.partition_point(|&time| time > 0.0).max(low);
         (low..end, self.parts(times, |part| part.end - 1))
+    }
+
+    /// No extra time of s..t above this is of interest; `None`: none at all. What comes after it was
+    /// processed before it, and for that its layers ran forward.
+    fn bound(&self, s: usize, t: usize) -> Option<f32> {
+        let layers = self.costs.layers;
+        if t == layers {
+            return Some(self.bound);
+        }
+        let (begin, end) = (t / BLOCK, (layers - 1) / BLOCK);
+        let after = self.blocks.get(end - begin).map_or(0.0, |blocks| {
+            let (start, at) = blocks[begin].place(t + 1, layers);
+            start.rows[at].least[PARTS - 1]
+        });
+        let bound = self.bound - single(self.costs.forward_time(s, t)) - after;
+        (bound >= 0.0).then_some(bound)
     }
 
     /// The time at one slot of each part, or at the last there is.
@@ -257,9 +289,7 @@ impl<'a> Grid<'a> {
     /// The layer whose input is kept in s..t, and the slots left beside it: the first of the cheapest.
     fn kept(&self, s: usize, t: usize, slot: usize) -> (usize, usize) {
         let mut best = (f32::INFINITY, t, 0);
-        let mut passing = 0;
-        for j in s + 1..=t {
-            passing = passing.max(self.costs.pass_needs(s, j - 1));
+        for (j, passing) in (s + 1..=t).zip(&self.passes[s - 1]) {
             if self.needs(self.costs.held(t) + passing) > slot {
                 break;
             }

@@ -20,30 +20,26 @@ impl Least {
         let blank = vec![0; layers * layers];
         let choices = vec![0; layers * layers];
         let mut least = Self { layers, from: blank.clone(), until: blank, choices };
-        for length in 0..layers {
-            for s in 1..=layers - length {
-                least.fill(costs, s, s + length);
+        for s in (1..=layers).rev() {
+            let passes = costs.passes(s);
+            for t in s..=layers {
+                least.fill(costs, s, t, &passes);
             }
         }
         least
     }
 
-    fn fill(&mut self, costs: &Costs, s: usize, t: usize) {
+    fn fill(&mut self, costs: &Costs, s: usize, t: usize, passes: &[u64]) {
         let mut best = costs.save_needs(s, t);
         let mut choice = 0;
         if s < t {
             best = best.max(costs.saved[s] + self.room(s + 1, t));
             let held = costs.held(t);
-            let mut passing = 0;
-            let lower = &self.from[(s - 1) * self.layers..][..self.layers];
-            let upper = &self.until[(t - 1) * self.layers..][..self.layers];
-            for j in s + 1..=t {
-                passing = passing.max(costs.pass_needs(s, j - 1));
-                if held + passing >= best {
-                    break;
-                }
-                let parts = (costs.output[j - 1] + upper[j - 1]).max(lower[j - 2]);
-                let needs = parts.max(held + passing);
+            let lower = &self.from[(s - 1) * self.layers..][s - 1..t - 1];
+            let upper = &self.until[(t - 1) * self.layers..][s..t];
+            let kept = costs.output[s..t].iter().zip(upper).zip(lower).zip(passes);
+            for (j, (((output, upper), lower), passing)) in (s + 1..).zip(kept) {
+                let needs = (output + upper).max(*lower).max(held + passing);
                 if needs < best {
                     (best, choice) = (needs, j);
                 }

@@ -132,6 +132,11 @@ pub fn optimal_with(chain: &Chain, budget: Bytes, effort: Effort) -> Result<Opti
     let slots = loop {
         let layers = costs.layers.div_ceil(size);
         let slots = effort.slots.clamp(1, TABLE / (layers * layers));
+        // Groups find a plan in no time, and what it costs spares the single layers most of their work.
+        let find = |size: usize| discretised(chain, size, budget, slots, plan.extra_time());
+        if let Some(found) = [4, 2].into_iter().find_map(|more| find(more * size)) {
+            plan = better(plan, found);
+        }
         let found = discretised(chain, size, budget, slots, plan.extra_time());
         if found.is_some() || size == 1 {
             plan = found.map_or(plan.clone(), |found| better(plan, found));

@@ -4,9 +4,6 @@ use std::ops::Range;
 
 use super::rows::PARTS;
 
-/// So few slots are not looked at by halves any more.
-const STRETCH: usize = 48;
-
 /// Lowers `times` to `time` and those of the two parts, where that is less.
 pub(super) fn join(
     times: &mut [f32],
@@ -21,7 +18,9 @@ pub(super) fn join(
     let lower = lower.get(from - lower_low..).unwrap_or_default();
     let both = upper.len().min(lower.len()).min(times.len());
     let (first, times) = times.split_at_mut(both);
-    lower_to(first, &upper[..both], &lower[..both], time);
+    for ((reached, upper), lower) in first.iter_mut().zip(upper).zip(lower) {
+        *reached = least(*reached, time + upper + lower);
+    }
     let rest = if upper.len() > lower.len() { &upper[both..] } else { &lower[both..] };
     let (second, times) = times.split_at_mut(rest.len().min(times.len()));
     for (reached, rest) in second.iter_mut().zip(rest) {
@@ -32,30 +31,8 @@ pub(super) fn join(
     }
 }
 
-/// Lowers what is reached to `time` and both parts', where that is less. All fall with the slots: the
-/// cheapest sum and the dearest that is reached tell whether there is such a place at all.
-fn lower_to(reached: &mut [f32], upper: &[f32], lower: &[f32], time: f32) {
-    let (Some(&dearest), Some(last_upper), Some(last_lower)) =
-        (reached.first(), upper.last(), lower.last())
-    else {
-        return;
-    };
-    if time + last_upper + last_lower >= dearest {
-        return;
-    }
-    if reached.len() > STRETCH {
-        let half = reached.len() / 2;
-        let (first, second) = reached.split_at_mut(half);
-        lower_to(second, &upper[half..], &lower[half..], time);
-        return lower_to(first, &upper[..half], &lower[..half], time);
-    }
-    for ((reached, upper), lower) in reached.iter_mut().zip(upper).zip(lower) {
-        *reached = least(*reached, time + upper + lower);
-    }
-}
-
-/// The parts in which keeping may lower what is reached, from the first to the last: none where both
-/// are 0.
+/// The parts in which keeping may lower what is reached, from the first to the last. All times fall
+/// with the slots: the dearest that is reached and the cheapest sums tell.
 pub(super) fn hope(
     dearest: &[f32; PARTS],
     time: f32,

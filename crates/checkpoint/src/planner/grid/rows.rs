@@ -33,10 +33,4 @@ impl Start {
         self.rows.push(Row { low, start: self.times.len(), count: times.len(), least });
         self.times.extend_from_slice(times);
     }
-
-    pub(super) fn extend(&mut self, other: &Self) {
-        let moved = self.times.len();
-        self.rows.extend(other.rows.iter().map(|row| Row { start: row.start + moved, ..*row }));
-        self.times.extend_from_slice(&other.times);
-    }
 }
