@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = Effort::default().slots)]
     #[arg(value_parser = slots)]
     slots: usize,
+    /// Do the exact pass for more layers too: seconds for 200, unless it has to be given up
+    #[arg(long)]
+    exact: bool,
     /// Print the plan, or the curve's plans, as JSON
     #[arg(long)]
     json: bool,
@@ -101,6 +104,11 @@ struct Refusal {
     least_bytes: Bytes,
 }
 
+fn effort(arguments: &Arguments) -> Effort {
+    let plain = Effort { slots: arguments.slots, ..Effort::default() };
+    if arguments.exact { Effort { exact_layers: usize::MAX, ..plain } } else { plain }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let name = arguments.chain.display().to_string();
     let text = read_text(&arguments.chain)?;
@@ -110,8 +118,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let refused = |error: PlanError| Failure::Usage(format!("{name}: {error}"));
     let whole = || fixed(&chain, arguments.planner).map(|plan| plan.peak_bytes);
     let Some(budget) = arguments.budget.or_else(whole) else {
-        let effort = Effort { slots: arguments.slots, ..Effort::default() };
-        let plans = pareto(&chain, 13, effort).map_err(refused)?;
+        let plans = pareto(&chain, 13, effort(arguments)).map_err(refused)?;
         drop(spinner);
         return curve(arguments, &plans);
     };
@@ -170,7 +177,7 @@ fn planned(
     if let Some(plan) = fixed(chain, arguments.planner) {
         return Ok((plan, None));
     }
-    let effort = Effort { slots: arguments.slots, ..Effort::default() };
+    let effort = effort(arguments);
     match arguments.link {
         None => {
             optimal_with(chain, budget, effort).map(|optimal| (optimal.plan, Some(optimal.proof)))

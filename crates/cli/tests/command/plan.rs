@@ -69,6 +69,26 @@ fn text_shows_what_is_kept_and_every_planner_answers() {
 }
 
 #[test]
+fn more_than_100_layers_are_planned_exactly_on_request() {
+    let layer = |number: u64| {
+        let (output, saved) = (1 + number % 3, 5 + number % 7);
+        format!(
+            r#"{{"name": "{number}", "forward_time": {saved}, "backward_time": 9, "output_bytes": {output},
+            "saved_bytes": {saved}, "forward_extra_bytes": 0, "backward_extra_bytes": {output}}}"#
+        )
+    };
+    let layers: Vec<_> = (0..110).map(layer).collect();
+    let folder = Folder::new("plan-exact");
+    let chain = format!(r#"{{"input_bytes": 1, "layers": [{}]}}"#, layers.join(","));
+    let chain = folder.file("chain.json", chain);
+    let slots = freeboard(&["plan", &chain, "--budget", "500", "--slots", "100", "--json"]).json();
+    let exact = freeboard(&["plan", &chain, "--budget", "500", "--exact", "--json"]).json();
+    assert!(slots["none_better_within_bytes"].as_u64().unwrap() < 500);
+    assert_eq!(exact["none_better_within_bytes"], 500);
+    assert!(exact["total_time"].as_f64() <= slots["total_time"].as_f64());
+}
+
+#[test]
 fn without_a_budget_there_is_a_curve() {
     let said = planned(&["--json"]);
     let plans = said.json();
