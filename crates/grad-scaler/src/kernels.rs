@@ -18,6 +18,7 @@ pub(crate) mod list;
 pub(crate) mod multiply;
 pub(crate) mod optimizers;
 pub(crate) mod range;
+pub(crate) mod round;
 mod update;
 
 /// The scaler's own kernels.

@@ -4,8 +4,8 @@ use std::slice;
 
 use half::{bf16, f16};
 
+use super::super::round::{Half, Sealed};
 use super::super::{parameter, pointer};
-use super::round::{Half, Sealed};
 use super::way::{self, Chunk};
 use super::{ADD, CastList, STOCHASTIC};
 

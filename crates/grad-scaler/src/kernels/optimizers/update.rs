@@ -6,10 +6,10 @@
 
 use half::{bf16, f16};
 
+use super::super::round::Sealed;
 use super::super::{parameter, pointer};
 use super::advance::is_found;
 use super::cast::{STRIP, narrow, numbers_mut};
-use super::round::Sealed;
 use super::way::{self, Chunk};
 use super::{INTO_GRADIENT, MAXIMIZE, NESTEROV, Progress, STOCHASTIC, UpdateList};
 
