@@ -11,6 +11,7 @@ use std::{fs, iter};
 const LAYERS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("checkpoint", &["units"]),
+    ("counting", &["units"]),
     ("estimate", &["units"]),
     ("device", &["units"]),
     ("snapshot", &["units"]),
@@ -54,6 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// The crates that may hold unsafe code, every block with its argument; all others forbid it.
 const UNSAFE: &[&str] = &[
     "buffer",
+    "counting",
     "device",
     "device-cuda",
     "device-host",

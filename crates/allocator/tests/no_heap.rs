@@ -1,41 +1,11 @@
 //! What is cached costs nothing on the host either: no heap allocation, by a counting allocator.
-#![expect(unsafe_code, reason = "a global allocator can only be written with it")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::VecDeque;
 
 use freeboard_allocator::{CachingAllocator, Config, HistoryOptions, scope};
+use freeboard_counting::Counting;
 use freeboard_device_sim::SimDevice;
 use freeboard_units::{Bytes, StreamId};
-
-thread_local! {
-    /// Heap allocations of this thread so far.
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every method forwards its arguments unchanged to the system's allocator, which keeps the
-// contract; counting touches only a thread-local number without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller keeps the contract of this method, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` above, so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the pointer came from `alloc` above, so from the system's allocator.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -84,9 +54,9 @@ fn allocates_nothing_with(
 
 /// What `work` allocates on the heap.
 fn count(work: impl FnOnce()) -> u64 {
-    let before = COUNT.get();
+    let before = Counting::allocations();
     work();
-    COUNT.get() - before
+    Counting::allocations() - before
 }
 
 #[test]

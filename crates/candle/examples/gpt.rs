@@ -4,19 +4,17 @@
 //! It learns which character comes next in the first pages of *Alice's Adventures in Wonderland*
 //! (Lewis Carroll, 1865), with dropout. `cargo run --release -p freeboard-candle --example gpt`
 
-#![expect(unsafe_code, reason = "a global allocator can only be written with it")]
 #![allow(clippy::print_stdout, reason = "it is there to be read")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use candle_core::{D, DType, Device, Module, Result, Tensor, Var};
 use candle_nn::{AdamW, Embedding, Linear, Optimizer, loss, ops};
 use freeboard_candle::{Checkpoint, Random, dropout};
+use freeboard_counting::Counting;
 use freeboard_units::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -28,29 +26,6 @@ const BATCH: usize = 8;
 const STEPS: usize = 60;
 const DROPOUT: f32 = 0.1;
 const SEED: u64 = 1865;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, with counts.
-struct Counting;
-
-// SAFETY: every method forwards its arguments unchanged to the system's allocator, which keeps the
-// contract; counting touches only two atomic numbers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of this method, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above, so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -220,12 +195,11 @@ fn train(name: &str, text: &Text, checkpoints: bool) -> Result<Run> {
     let style = ProgressStyle::with_template("{prefix:<13} {bar:40} {pos}/{len} {msg}");
     let bar = ProgressBar::new(STEPS as u64).with_prefix(name.to_owned());
     let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let (mut losses, mut base, mut start) = (Vec::new(), 0, Instant::now());
+    let (mut losses, mut base, mut start) = (Vec::new(), Bytes::ZERO, Instant::now());
     for step in 0..STEPS as u64 {
         if step == 1 {
             // The first step makes what lives on: threads and their buffers.
-            (base, start) = (LIVE.load(Ordering::Relaxed), Instant::now());
-            PEAK.store(base, Ordering::Relaxed);
+            (base, start) = (Counting::reset_peak(), Instant::now());
         }
         let random = Random::new(SEED).fork(0).fork(step);
         let (ids, next) = text.batch(random)?;
@@ -240,12 +214,12 @@ fn train(name: &str, text: &Text, checkpoints: bool) -> Result<Run> {
     }
     let time = start.elapsed();
     bar.finish();
-    let peak = PEAK.load(Ordering::Relaxed).saturating_sub(base);
+    let peak = Counting::peak().saturating_sub(base);
     let mut weights = Vec::new();
     for variable in &builder.variables {
         weights.extend(variable.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits));
     }
-    Ok(Run { losses, weights, peak: Bytes::new(peak as u64), time })
+    Ok(Run { losses, weights, peak, time })
 }
 
 fn main() -> std::result::Result<(), Box<dyn Error>> {

@@ -1,36 +1,14 @@
 //! What a checkpoint keeps, counted in bytes by the allocator of this program.
 
-#![expect(unsafe_code, reason = "a global allocator can only be written with it")]
 #![allow(clippy::print_stdout, reason = "the figures are there to be read")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot run candle has failed")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Result, Tensor, Var};
 use freeboard_candle::{Checkpoint, checkpoint};
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every method forwards its arguments unchanged to the system's allocator, which keeps the
-// contract; counting touches only two atomic numbers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of this method, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the pointer came from `alloc` above, so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use freeboard_counting::Counting;
+use freeboard_units::Bytes;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -38,8 +16,10 @@ static ALLOCATOR: Counting = Counting;
 /// An activation has 256 KiB.
 const ROWS: usize = 1024;
 const COLUMNS: usize = 64;
-const ACTIVATION: usize = ROWS * COLUMNS * 4;
-const BLOCKS: usize = 12;
+const ACTIVATION: Bytes = Bytes::new((ROWS * COLUMNS * 4) as u64);
+/// Less than a quarter of an activation is none.
+const LITTLE: Bytes = Bytes::new(ACTIVATION.get() / 4);
+const BLOCKS: u64 = 12;
 
 /// Eight activations between its input and its output.
 fn block(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
@@ -64,16 +44,15 @@ fn forward(x: &Tensor, weights: &[Var], checkpoints: bool) -> Tensor {
 }
 
 /// Activations that are live after the forward pass, and at most until the end of the backward.
-fn measure(x: &Tensor, weights: &[Var], checkpoints: bool) -> (usize, usize) {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+fn measure(x: &Tensor, weights: &[Var], checkpoints: bool) -> (u64, u64) {
+    let before = Counting::reset_peak();
     let y = forward(x, weights, checkpoints);
-    let kept = LIVE.load(Ordering::Relaxed) - before;
+    let kept = Counting::live() - before;
     let gradients = y.mean_all().unwrap().backward().unwrap();
     assert!(weights.iter().all(|weight| gradients.get(weight).is_some()));
     drop((y, gradients));
-    let peak = PEAK.load(Ordering::Relaxed) - before;
-    (kept / ACTIVATION, peak / ACTIVATION)
+    let peak = Counting::peak() - before;
+    (kept.get() / ACTIVATION.get(), peak.get() / ACTIVATION.get())
 }
 
 // One test, because all of the program's memory is counted; in one thread, because each has buffers.
@@ -89,12 +68,12 @@ fn check() {
     let weights: Vec<Var> = (0..BLOCKS).map(weight).collect();
     // The first pass makes the thread's buffers.
     measure(&x, &weights, true);
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = Counting::live();
     let (plain, checkpointed) = (measure(&x, &weights, false), measure(&x, &weights, true));
     let line = format!("activations kept and at most: {plain:?}, checkpointed {checkpointed:?}");
     println!("{line}");
-    let left = LIVE.load(Ordering::Relaxed).saturating_sub(before);
-    assert!(left < ACTIVATION / 4, "{left} bytes are left");
+    let left = Counting::live().saturating_sub(before);
+    assert!(left < LITTLE, "{left} are left");
     assert_eq!(plain.0, BLOCKS * 9, "{line}");
     assert_eq!(checkpointed.0, BLOCKS, "{line}");
     // All outputs, and one block computed again, with its gradients (which candle keeps together
@@ -120,9 +99,9 @@ fn a_failure_frees_what_it_had_computed(x: &Tensor, weight: &Var) {
         };
         let y = Checkpoint::new("fails").run(function, &[x]).unwrap();
         let loss = y.mean_all().unwrap();
-        let before = LIVE.load(Ordering::Relaxed);
+        let before = Counting::live();
         assert!(loss.backward().is_err());
-        let left = LIVE.load(Ordering::Relaxed).saturating_sub(before);
-        assert!(number < 2 || left < ACTIVATION / 4, "{left} bytes are left");
+        let left = Counting::live().saturating_sub(before);
+        assert!(number < 2 || left < LITTLE, "{left} are left");
     }
 }

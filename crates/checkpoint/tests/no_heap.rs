@@ -1,37 +1,13 @@
 //! A step allocates nothing on the heap beyond what its segments do, by a counting allocator.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(unsafe_code, reason = "a global allocator can only be written with it")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::convert::Infallible;
 
 use freeboard_checkpoint::{
     Chain, Check, Fingerprint, Layer, Link, Operation, Plan, Random, Runner, Segment, keep_all,
 };
+use freeboard_counting::Counting;
 use freeboard_units::Bytes;
-
-thread_local! {
-    /// Heap allocations of this thread so far.
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every method forwards its arguments unchanged to the system's allocator, which keeps the
-// contract; counting touches only a thread-local number without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller keeps the contract of this method, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` above, so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -104,10 +80,10 @@ fn allocations<const BOXED: bool>(plan: &Plan, layers: usize) -> u64 {
     };
     step();
     step();
-    let before = COUNT.get();
+    let before = Counting::allocations();
     let made = step();
     assert_eq!(made.get().to_bits(), 2.0_f32.powi(2 * i32::try_from(layers).unwrap()).to_bits());
-    COUNT.get() - before
+    Counting::allocations() - before
 }
 
 #[test]

@@ -4,9 +4,11 @@
 //! A kernel gets one structure. A list of tensors lies in it, so that nothing has to be uploaded
 //! before a launch; what does not fit goes into the next launch.
 
-use std::ptr;
+use std::{ptr, slice};
 
-use freeboard_device::{Kernel, Module};
+use bytemuck::Pod;
+use freeboard_device::{Compute, DeviceError, Grid, Kernel, Module};
+use freeboard_units::StreamId;
 
 use crate::rule::Rule;
 
@@ -16,6 +18,7 @@ pub(crate) mod list;
 pub(crate) mod multiply;
 pub(crate) mod optimizers;
 pub(crate) mod range;
+pub(crate) mod round;
 mod update;
 
 /// The scaler's own kernels.
@@ -39,4 +42,25 @@ pub(crate) static UPDATE_SCALE: Kernel =
 #[expect(clippy::cast_possible_truncation, reason = "an address of this process is a usize")]
 pub(crate) fn pointer<T>(address: u64) -> *mut T {
     ptr::with_exposed_provenance_mut(address as usize)
+}
+
+/// Launches a kernel with its parameter.
+///
+/// # Safety
+/// As for [`Compute::launch`].
+pub(crate) unsafe fn launch<P: Pod, D: Compute>(
+    device: &D,
+    kernel: &'static Kernel,
+    grid: Grid,
+    parameter: &P,
+    stream: StreamId,
+) -> Result<(), DeviceError> {
+    let words = bytemuck::cast_slice(slice::from_ref(parameter));
+    // SAFETY: the caller promises it.
+    unsafe { device.launch(kernel, grid, words, stream) }
+}
+
+/// The parameter in the words of a launch.
+pub(crate) fn parameter<P: Pod>(words: &[u64]) -> &P {
+    bytemuck::from_bytes(bytemuck::cast_slice(words))
 }

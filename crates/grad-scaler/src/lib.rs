@@ -38,7 +38,7 @@ pub use config::{ConfigError, Hysteresis, Refill, ScalerConfig};
 pub use error::ScalerError;
 pub use fused::{AdamWConfig, Fused, FusedAdamW, FusedError, FusedSgd, SgdConfig};
 pub use history::{ScaleChange, ScalerStats};
-pub use kernels::optimizers::round::Half;
+pub use kernels::round::Half;
 pub use master::{Casts, MasterId, MasterWeights, Rounding};
 pub use optimizer::{FusedOptimizer, Optimizer, OptimizerId, Predicate};
 pub use outcome::{Bad, FirstBad, Outcome, Skip};

@@ -13,7 +13,7 @@ use crate::kernels::list::{
     CHUNK, ENTRIES, Entry, Found, LONGEST, MultiplyList, State, THREADS, UpdateScale, narrow,
     pieces, tagged,
 };
-use crate::kernels::{MULTIPLY_LIST, SCALER, UPDATE_SCALE, pointer};
+use crate::kernels::{MULTIPLY_LIST, SCALER, UPDATE_SCALE, launch, pointer};
 use crate::tensor::{Home, Tensor};
 
 /// More entries than this have no numbers in [`Found::first`].
@@ -145,12 +145,11 @@ impl<D: Compute + Send + Sync + 'static> Site<D> {
         let count = narrow(numbers.reads.len() as u64);
         let (state, founds) = (numbers.state.address().get(), numbers.founds.address().get());
         let update = UpdateScale { state, founds, count, ..update };
-        let parameter = bytemuck::cast_slice(std::slice::from_ref(&update));
         let grid = Grid { blocks: 1, threads: 1 };
         let Ground { allocator, stream, .. } = &self.ground;
         // SAFETY: the parameter is this kernel's, and both buffers are this site's own, on this
         // stream.
-        unsafe { allocator.device().launch(&UPDATE_SCALE, grid, parameter, *stream) }?;
+        unsafe { launch(allocator.device(), &UPDATE_SCALE, grid, &update, *stream) }?;
         for read in &mut numbers.reads {
             // A record that nobody asked for; its memory returns by itself.
             if matches!(read, Read::Coming(_)) {
@@ -283,13 +282,12 @@ impl<D: Compute> Ground<D> {
             return Err(DeviceError::InvalidCall { call: "multiply", reason }.into());
         }
         (list.count, list.first) = (narrow(count as u64), narrow(first as u64));
-        let parameter = bytemuck::cast_slice(std::slice::from_ref(list));
         let grid = Grid { blocks, threads: THREADS };
         // SAFETY: the parameter is this kernel's. The tensors are borrowed exclusively by the list,
         // their memory is given to nobody else before this stream is past its work (see
         // `freeboard_buffer`; `push_raw` has its caller's word), and memory of this process is
         // waited for. Factor and record are this site's own.
-        Ok(unsafe { self.compute().launch(&MULTIPLY_LIST, grid, parameter, self.stream) }?)
+        Ok(unsafe { launch(self.compute(), &MULTIPLY_LIST, grid, list, self.stream) }?)
     }
 
     /// The entries of this device's tensors, without their first blocks.

@@ -1,42 +1,18 @@
 //! Casts of weights that are kept within scopes; the paths that every op takes allocate nothing.
 
-#![expect(unsafe_code, reason = "a global allocator can only be written with it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot enter a scope has failed")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::thread;
 
+use freeboard_counting::Counting;
 use freeboard_grad_scaler::autocast::{
     Autocast, CacheStats, Policy, Rule, Scope, WeightKey, autocast, autocast_off, cache_stats,
     cached_cast, cast_for, clear_cache, dtype_for,
 };
 use freeboard_units::Dtype::{self, BF16, F16, F32};
-
-thread_local! {
-    /// Heap allocations of this thread so far.
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every method forwards its arguments unchanged to the system's allocator, which keeps the
-// contract; counting touches only a thread-local number without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller keeps the contract of this method, which is the system's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` above, so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -175,12 +151,12 @@ fn asking_and_finding_allocate_nothing() {
     let scope = Scope::new(F16).unwrap().with("softmax", Rule::Lower);
     scope.run(|| {
         is_made(1, F16, 0);
-        let before = COUNT.get();
+        let before = Counting::allocations();
         for op in ["matmul", "torch.nn.functional.softmax", "torch.linalg.norm", "my_op"] {
             black_box(cast_for(op, &[F32, F16]).unwrap());
             black_box(dtype_for(op, &[F32, F16]).unwrap());
         }
         assert!(!is_made(1, F16, 0));
-        assert_eq!(COUNT.get(), before);
+        assert_eq!(Counting::allocations(), before);
     });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use freeboard_allocator::{CachingAllocator, Config};
 use freeboard_buffer::{DeviceBuffer, InFlight, Pinned, PinnedAllocator, PinnedPolicy};
@@ -9,7 +10,7 @@ use freeboard_device::Order;
 use freeboard_units::{Bytes, StreamId};
 use proptest::prelude::*;
 
-use crate::common::{Gate, HOME};
+use crate::common::{HOME, hold};
 use crate::faulty::Faulty;
 
 #[derive(Clone, Debug)]
@@ -70,7 +71,7 @@ struct World {
     buffer: DeviceBuffer<u8, Faulty>,
     pinned: PinnedAllocator<Faulty>,
     streams: [StreamId; 2],
-    gates: [Option<Gate>; 2],
+    gates: [Option<Sender<()>>; 2],
     blocks: Vec<Pinned<u8, Faulty>>,
     transfers: Vec<(InFlight<u8, Faulty>, Use)>,
     /// Dropped while the stream was held before them: where and how long, by stream.
@@ -127,7 +128,7 @@ impl World {
                 self.blocks.push(transfer.wait().unwrap());
             }
             Step::Hold(stream) => {
-                let held = || Gate::on(&self.device.host, self.streams[stream]);
+                let held = || hold(&self.device.host, self.streams[stream]);
                 self.gates[stream].get_or_insert_with(held);
             }
             Step::Open(stream) => {

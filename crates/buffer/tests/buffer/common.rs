@@ -1,4 +1,4 @@
-//! What the tests share: devices, allocators, and gates that hold a stream up.
+//! What the tests share: devices, allocators, and a way to hold a stream up.
 
 use std::sync::{Arc, mpsc};
 
@@ -22,16 +22,9 @@ pub(crate) fn stream(device: &HostDevice) -> StreamId {
     device.create_stream().unwrap()
 }
 
-/// Holds a stream up until it is dropped.
-pub(crate) struct Gate {
-    _closed: mpsc::Sender<()>,
-}
-
-impl Gate {
-    pub(crate) fn on(device: &HostDevice, stream: StreamId) -> Self {
-        let (closed, opened) = mpsc::channel::<()>();
-        let hold = move || while opened.recv().is_ok() {};
-        device.launch(stream, hold).unwrap();
-        Self { _closed: closed }
-    }
+/// Keeps a stream from going on until the sender is dropped.
+pub(crate) fn hold(device: &HostDevice, stream: StreamId) -> mpsc::Sender<()> {
+    let (gate, closed) = mpsc::channel();
+    device.launch(stream, move || closed.recv().unwrap_or_default()).unwrap();
+    gate
 }

@@ -8,7 +8,7 @@ use freeboard_buffer::{BufferError, DeviceBuffer, PinnedAllocator, PinnedPolicy}
 use freeboard_device::Order;
 use freeboard_units::Bytes;
 
-use crate::common::{Gate, HOME};
+use crate::common::{HOME, hold};
 use crate::faulty::Faulty;
 
 type Allocator = Arc<CachingAllocator<Faulty>>;
@@ -46,7 +46,7 @@ fn what_a_transfer_uses_is_handed_out_only_after_it() {
     let mut buffer = DeviceBuffer::<u32, _>::zeroed(&allocator, 1000, HOME).unwrap();
     let elements = pinned.from_slice(&[5; 1000]).unwrap();
     let start = elements.as_ptr().addr();
-    let held = Gate::on(&device.host, HOME);
+    let held = hold(&device.host, HOME);
     drop(buffer.upload(elements).unwrap());
     assert_eq!((pinned.stats().pending, pinned.stats().in_use), (Bytes::kib(4), Bytes::ZERO));
     pinned.empty_cache().unwrap();
@@ -64,7 +64,7 @@ fn a_transfer_can_be_asked_and_waited_for() {
     let (device, allocator, pinned) = world(PinnedPolicy::default());
     let other = device.create_stream().unwrap();
     let buffer = DeviceBuffer::<u32, _>::filled(&allocator, 1000, 9, HOME).unwrap();
-    let held = Gate::on(&device.host, HOME);
+    let held = hold(&device.host, HOME);
     let lent = buffer.on(other).unwrap();
     let mut transfer = lent.download(pinned.allocate(1000).unwrap()).unwrap();
     assert!(!transfer.is_done().unwrap());
@@ -200,7 +200,7 @@ fn memory_that_a_transfer_may_still_use_stays_pinned_when_the_device_is_lost() {
         let (device, allocator, pinned) =
             world(PinnedPolicy { reserve, ..PinnedPolicy::default() });
         let mut buffer = DeviceBuffer::<u32, _>::zeroed(&allocator, 1000, HOME).unwrap();
-        let held = Gate::on(&device.host, HOME);
+        let held = hold(&device.host, HOME);
         let transfer = buffer.upload(pinned.from_slice(&[3; 1000]).unwrap()).unwrap();
         drop(pinned.allocate::<u8>(1).unwrap());
         device.lose_streams();

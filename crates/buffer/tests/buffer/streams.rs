@@ -6,20 +6,20 @@ use freeboard_buffer::DeviceBuffer;
 use freeboard_device::{Memory, Order};
 use freeboard_device_sim::Call;
 
-use crate::common::{Gate, HOME, host, stream};
+use crate::common::{HOME, hold, host, stream};
 
 #[test]
 fn another_stream_waits_for_home_and_home_for_it() {
     let (device, allocator) = host();
     let other = stream(&device);
     let mut buffer = DeviceBuffer::<u32, _>::zeroed(&allocator, 1000, HOME).unwrap();
-    let home_held = Gate::on(&device, HOME);
+    let home_held = hold(&device, HOME);
     buffer.fill(1).unwrap();
     let mut lent = buffer.on_mut(other).unwrap();
     let event = device.create_event().unwrap();
     device.record(event, other).unwrap();
     assert!(!device.is_done(event).unwrap(), "the other stream waits for home");
-    let other_held = Gate::on(&device, other);
+    let other_held = hold(&device, other);
     lent.slice_mut(..500).unwrap().fill(2).unwrap();
     drop(lent);
     buffer.slice_mut(..250).unwrap().fill(3).unwrap();
@@ -41,7 +41,7 @@ fn a_copy_from_another_stream_waits_for_it_and_holds_it_up() {
     let theirs = stream(&device);
     let mut source = DeviceBuffer::<u32, _>::filled(&allocator, 5000, 1, theirs).unwrap();
     let mut copy = DeviceBuffer::<u32, _>::zeroed(&allocator, 5000, HOME).unwrap();
-    let (held_home, held_theirs) = (Gate::on(&device, HOME), Gate::on(&device, theirs));
+    let (held_home, held_theirs) = (hold(&device, HOME), hold(&device, theirs));
     source.fill(2).unwrap();
     copy.copy_from(&source).unwrap();
     source.fill(3).unwrap();
@@ -61,7 +61,7 @@ fn halves_work_on_two_streams_at_once() {
     let mut buffer = DeviceBuffer::<u8, _>::zeroed(&allocator, 600, HOME).unwrap();
     let (mut left, mut right) = buffer.split_at_mut(300).unwrap();
     let (mut left, mut right) = (left.on_mut(one).unwrap(), right.on_mut(two).unwrap());
-    let held = Gate::on(&device, one);
+    let held = hold(&device, one);
     left.fill(1).unwrap();
     right.fill(2).unwrap();
     device.synchronize_stream(two).unwrap(); // would never return if it waited for the other
@@ -76,7 +76,7 @@ fn memory_that_another_stream_uses_is_not_reused_even_if_the_guard_is_leaked() {
     let other = stream(&device);
     let mut buffer = DeviceBuffer::<u8, _>::zeroed(&allocator, 4000, HOME).unwrap();
     let address = buffer.address();
-    let held = Gate::on(&device, other);
+    let held = hold(&device, other);
     let _leaked = ManuallyDrop::new(buffer.on_mut(other).unwrap());
     drop(buffer);
     let next = DeviceBuffer::<u8, _>::uninit(&allocator, 4000, HOME).unwrap();
@@ -95,7 +95,7 @@ fn work_that_conflicts_with_a_leaked_guard_waits_for_its_stream() {
     let (device, allocator) = host();
     let (other, third) = (stream(&device), stream(&device));
     let mut buffer = DeviceBuffer::<u32, _>::filled(&allocator, 1000, 1, HOME).unwrap();
-    let held = Gate::on(&device, other);
+    let held = hold(&device, other);
     let mut half = buffer.slice_mut(..500).unwrap();
     let mut leaked = ManuallyDrop::new(half.on_mut(other).unwrap());
     leaked.fill(2).unwrap();

@@ -11,8 +11,9 @@ use freeboard_units::{Dtype, StreamId};
 use super::meta::{check_index, check_type};
 use super::slices::same_length;
 use super::{Direction, Fp8, Fp8Error, Fp8Meta, Fp8Recipe, Wide};
+use crate::kernels::launch;
 use crate::kernels::list::number_of;
-use crate::kernels::range::{Cast, DEQUANTIZE, QUANTIZE, UPDATE, UpdateFp8, blocks, grid, launch};
+use crate::kernels::range::{Cast, DEQUANTIZE, QUANTIZE, UPDATE, UpdateFp8, blocks, grid};
 
 /// Scales of the tensors of one direction and their histories, in a device's memory: an
 /// [`Fp8Meta`] there. No method waits, except [`meta`](Self::meta).

@@ -4,6 +4,7 @@ use freeboard_device::{Compute, Grid};
 
 use super::{Fused, FusedError, Settings};
 use crate::Rounding;
+use crate::kernels::launch;
 use crate::kernels::list::{CHUNK, THREADS, narrow, pieces};
 use crate::kernels::optimizers::{
     ADVANCE, Advance, GROUPS, Group, Place, Progress, STOCHASTIC, UPDATES, Update,
@@ -49,11 +50,10 @@ impl<S: Settings, D: Compute + 'static> Fused<S, D> {
             *group = Group { lr, beta1, beta2, decay };
         }
         let advance = Advance { found, progress, count: self.groups.len() as u64, groups };
-        let parameter = bytemuck::cast_slice(std::slice::from_ref(&advance));
         let grid = Grid { blocks: 1, threads: 1 };
         // SAFETY: the parameter is this kernel's. The progress is this optimizer's own, on this
         // stream; what was found is the scaler's, whose predicate says that it is there.
-        Ok(unsafe { self.allocator.device().launch(&ADVANCE, grid, parameter, self.stream) }?)
+        Ok(unsafe { launch(self.allocator.device(), &ADVANCE, grid, &advance, self.stream) }?)
     }
 
     /// Launches a group's entries from a position on.
@@ -107,14 +107,13 @@ impl<S: Settings, D: Compute + 'static> Fused<S, D> {
         first: Position,
     ) -> Result<(), FusedError> {
         self.list.count = narrow(count as u64);
-        let parameter = bytemuck::cast_slice(std::slice::from_ref(&*self.list));
         let grid = Grid { blocks, threads: THREADS };
         // SAFETY: the parameter is this kernel's. All buffers of a parameter are this optimizer's own,
         // on this device and stream (see `check`), of one length, and nobody else has them while it
         // is borrowed; what was found and the scale are the scaler's, whose predicate says that they
         // are there.
         let launched =
-            unsafe { self.allocator.device().launch(S::KERNEL, grid, parameter, self.stream) };
+            unsafe { launch(self.allocator.device(), S::KERNEL, grid, &*self.list, self.stream) };
         // The step was counted: the rest of it is done first.
         Ok(launched.inspect_err(|_| self.begin = Some(first))?)
     }

@@ -5,7 +5,6 @@
 
 mod advance;
 mod cast;
-pub(crate) mod round;
 #[cfg(test)]
 mod tests;
 mod update;

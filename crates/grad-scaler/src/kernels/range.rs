@@ -5,8 +5,7 @@ mod measure;
 mod update;
 
 use bytemuck::{Pod, Zeroable};
-use freeboard_device::{Compute, DeviceError, Grid, Kernel, Module};
-use freeboard_units::StreamId;
+use freeboard_device::{DeviceError, Grid, Kernel, Module};
 
 use super::list::{CHUNK, ENTRIES, Entry, THREADS};
 use super::pointer;
@@ -127,27 +126,6 @@ pub(crate) fn grid(blocks: u64) -> Result<Grid, DeviceError> {
         DeviceError::InvalidCall { call: "cuLaunchKernel", reason }
     })?;
     Ok(Grid { blocks, threads: THREADS })
-}
-
-/// Launches a kernel with its parameter.
-///
-/// # Safety
-/// As for [`Compute::launch`].
-pub(crate) unsafe fn launch<P: Pod, D: Compute>(
-    device: &D,
-    kernel: &'static Kernel,
-    grid: Grid,
-    parameter: &P,
-    stream: StreamId,
-) -> Result<(), DeviceError> {
-    let words = bytemuck::cast_slice(bytemuck::bytes_of(parameter));
-    // SAFETY: the caller promises it.
-    unsafe { device.launch(kernel, grid, words, stream) }
-}
-
-/// The parameter in the words of a launch.
-fn parameter<P: Pod>(words: &[u64]) -> &P {
-    bytemuck::from_bytes(bytemuck::cast_slice(words))
 }
 
 /// Numbers at an address.

@@ -11,7 +11,7 @@ use super::Rounding;
 use crate::fused::size_of_tag;
 use crate::kernels::list::{CHUNK, THREADS, narrow, pieces, tagged};
 use crate::kernels::optimizers::{ADD, CAST, CASTS, Cast, CastList, Place, STOCHASTIC};
-use crate::{Float, FusedError, Half};
+use crate::{Float, FusedError, Half, kernels};
 
 /// A list of conversions between f32 and f16 or bf16, borrowed until it is [`run`](Self::run).
 ///
@@ -132,11 +132,10 @@ impl<'a, D: Compute> Casts<'a, D> {
                 return Ok(());
             }
             let grid = Grid { blocks: *blocks, threads: THREADS };
-            let parameter = bytemuck::cast_slice(std::slice::from_ref(list));
             // SAFETY: the parameter is this kernel's. The tensors are borrowed for as long as this
             // list is, those that are written exclusively; their memory is given to nobody else
             // before this stream is past its work (see `freeboard_buffer`).
-            let launched = unsafe { device.launch(&CAST, grid, parameter, stream) };
+            let launched = unsafe { kernels::launch(device, &CAST, grid, list, stream) };
             (list.count, *blocks) = (0, 0);
             launched
         };

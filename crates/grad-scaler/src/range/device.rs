@@ -12,8 +12,9 @@ use freeboard_units::{Address, DeviceId, Dtype, StreamId};
 use super::host::with_amax;
 use super::{RangeError, RangeReport, RangeTarget};
 use crate::fp8::Wide;
+use crate::kernels::launch;
 use crate::kernels::list::{ENTRIES, Entry, pieces, tagged};
-use crate::kernels::range::{RANGE, RangeList, Row, blocks, grid, launch};
+use crate::kernels::range::{RANGE, RangeList, Row, blocks, grid};
 
 /// A tensor on a device, with its name for reports.
 pub struct DeviceTensor<'a, D: Compute> {

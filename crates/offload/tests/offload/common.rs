@@ -1,4 +1,4 @@
-//! What the tests share: devices, gates that hold a stream up, a value of several buffers.
+//! What the tests share: devices, a way to hold a stream up, a value of several buffers.
 
 use std::sync::{Arc, mpsc};
 
@@ -33,18 +33,11 @@ pub(crate) fn allocated<D: Transfer>(allocator: &Allocator<D>) -> i64 {
     allocator.stats().allocated_bytes.all.current
 }
 
-/// Holds a stream up until it is dropped.
-pub(crate) struct Gate {
-    _closed: mpsc::Sender<()>,
-}
-
-impl Gate {
-    pub(crate) fn on(device: &HostDevice, stream: StreamId) -> Self {
-        let (closed, opened) = mpsc::channel::<()>();
-        let hold = move || while opened.recv().is_ok() {};
-        device.launch(stream, hold).unwrap();
-        Self { _closed: closed }
-    }
+/// Keeps a stream from going on until the sender is dropped.
+pub(crate) fn hold(device: &HostDevice, stream: StreamId) -> mpsc::Sender<()> {
+    let (gate, closed) = mpsc::channel();
+    device.launch(stream, move || closed.recv().unwrap_or_default()).unwrap();
+    gate
 }
 
 /// Buffers of several types, one of them without elements.

@@ -5,7 +5,7 @@ use freeboard_device::Order;
 use freeboard_offload::{Mover, MoverConfig, OffloadError};
 use freeboard_units::Bytes;
 
-use crate::common::{Gate, HOME, Saved, allocated, host, mover};
+use crate::common::{HOME, Saved, allocated, hold, host, mover};
 
 #[test]
 fn a_value_goes_out_and_comes_back_with_every_byte() {
@@ -53,7 +53,7 @@ fn a_copy_out_waits_for_the_computation_before_it_and_holds_nothing_up() {
     .unwrap();
     let mut buffer = DeviceBuffer::<u32, _>::zeroed(&allocator, 100_000, HOME).unwrap();
     let mut other = DeviceBuffer::<u32, _>::zeroed(&allocator, 100_000, HOME).unwrap();
-    let (computing, copying) = (Gate::on(&device, HOME), Gate::on(&device, out));
+    let (computing, copying) = (hold(&device, HOME), hold(&device, out));
     buffer.fill(7).unwrap(); // late
     let leaving = mover_out.depart(&buffer).unwrap();
     drop(computing);
@@ -77,7 +77,7 @@ fn memory_is_not_used_again_before_a_slow_copy_out_is_done() {
     let mover = Mover::with_streams(&allocator, host, streams, config).unwrap();
     let buffer = DeviceBuffer::<u32, _>::filled(&allocator, 1_000_000, 7, HOME).unwrap();
     let address = buffer.address();
-    let slow = Gate::on(&device, streams[0]);
+    let slow = hold(&device, streams[0]);
     let leaving = mover.depart(&buffer).unwrap();
     let away = mover.release(buffer, leaving).unwrap(); // returns at once
     assert_eq!(allocated(&allocator), 0);
@@ -100,7 +100,7 @@ fn a_fetch_goes_on_beside_computation_until_the_value_is_wanted() {
     let leaving = mover.depart(&saved).unwrap();
     let away = mover.release(saved, leaving).unwrap();
     let mut other = DeviceBuffer::<u32, _>::zeroed(&allocator, 100_000, HOME).unwrap();
-    let slow = Gate::on(&device, streams[1]);
+    let slow = hold(&device, streams[1]);
     let returning = mover.fetch(away).unwrap();
     other.fill(3).unwrap();
     device.synchronize_stream(HOME).unwrap(); // would never return if home waited already

@@ -11,7 +11,7 @@ use freeboard_offload::{HostAdamW, HostOptimizer, HostOptimizerConfig, HostSgd, 
 use freeboard_units::{Bytes, StreamId};
 use half::{bf16, f16};
 
-use crate::common::{Allocator, Gate, HOME, allocated, host};
+use crate::common::{Allocator, HOME, allocated, hold, host};
 use crate::faults::with_every_call_failing;
 use crate::faulty::Faulty;
 
@@ -232,7 +232,7 @@ fn a_gradient_may_be_dropped_and_overwritten_while_it_is_copied() {
     let mut sgd = HostSgd::new(&allocator, settings, config).unwrap();
     let values = DeviceBuffer::<f32, _>::zeroed(&allocator, 500_000, HOME).unwrap();
     let weight = sgd.add("weight", values).unwrap();
-    let slow = Gate::on(&device, HOME);
+    let slow = hold(&device, HOME);
     let mut gradient = DeviceBuffer::<f32, _>::uninit(&allocator, 500_000, HOME).unwrap();
     gradient.fill(-3.0).unwrap(); // late
     sgd.gradient_ready(weight, &gradient).unwrap();

@@ -104,17 +104,13 @@ fn widen_f16(number: f16) -> f32 {
     f32::from_bits(moved.to_bits() | special | quiet | (bits & 0x8000) << 16)
 }
 
-/// To nearest, ties to even. Where the result is subnormal, adding a half lets the unit round.
+/// To nearest, ties to even.
 #[inline(always)]
 fn narrow_f16(number: f32) -> f16 {
     let bits = number.to_bits();
     let magnitude = bits & 0x7fff_ffff;
-    let normal = magnitude.wrapping_sub(0x3800_0000).wrapping_add(0x0fff + (magnitude >> 13 & 1));
-    let small = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
-    let finite = if magnitude < 0x3880_0000 { small } else { normal >> 13 };
-    let limited = if magnitude >= 0x4780_0000 { 0x7c00 } else { finite };
     let quiet = 0x7e00 | magnitude >> 13 & 0x03ff;
-    let result = if number.is_nan() { quiet } else { limited };
+    let result = if number.is_nan() { quiet } else { crate::kernels::round::narrow_f16(magnitude) };
     low_half(result | bits >> 16 & 0x8000, f16::from_bits)
 }
 

@@ -1,20 +1,19 @@
 //! `freeboard_advance` on the host.
 
-use std::ptr::{with_exposed_provenance as there, with_exposed_provenance_mut as there_mut};
-
+use super::super::{parameter, pointer};
 use super::{Advance, Group, Progress};
 
 /// # Safety
 /// As for [`Compute::launch`](freeboard_device::Compute::launch): the parameter is an [`Advance`],
 /// and what it points to is there and the caller's.
-pub(super) unsafe fn advance(parameter: &[u64]) {
-    let advance: &Advance = bytemuck::from_bytes(bytemuck::cast_slice(parameter));
+pub(super) unsafe fn advance(words: &[u64]) {
+    let advance: &Advance = parameter(words);
     // SAFETY: the caller's promise.
     if unsafe { is_found(advance.found) } {
         return;
     }
-    let first = there_mut::<Progress>(super::way::word(advance.progress));
-    for (number, group) in advance.groups.iter().take(super::way::word(advance.count)).enumerate() {
+    let first = pointer::<Progress>(advance.progress);
+    for (number, (group, _)) in advance.groups.iter().zip(0..advance.count).enumerate() {
         // SAFETY: there is a progress for each group, and nobody else has it.
         let progress = unsafe { &mut *first.wrapping_add(number) };
         *progress = next(progress.steps + 1, group);
@@ -27,7 +26,7 @@ pub(super) unsafe fn advance(parameter: &[u64]) {
 /// There is an f32 at the address, unless it is 0.
 pub(super) unsafe fn is_found(address: u64) -> bool {
     // SAFETY: the caller's promise.
-    address != 0 && unsafe { there::<f32>(super::way::word(address)).read() } != 0.0
+    address != 0 && unsafe { pointer::<f32>(address).read() } != 0.0
 }
 
 /// What the elements need in this step.

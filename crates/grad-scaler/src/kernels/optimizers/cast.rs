@@ -1,19 +1,19 @@
 //! `freeboard_cast` on the host.
 
-use std::ptr::{with_exposed_provenance as there, with_exposed_provenance_mut as there_mut};
 use std::slice;
 
 use half::{bf16, f16};
 
-use super::round::{Half, Sealed};
-use super::way::{self, Chunk, word};
+use super::super::round::{Half, Sealed};
+use super::super::{parameter, pointer};
+use super::way::{self, Chunk};
 use super::{ADD, CastList, STOCHASTIC};
 
 /// # Safety
 /// As for [`Compute::launch`](freeboard_device::Compute::launch): the parameter is a [`CastList`],
 /// and what it points to is there, aligned, and the caller's.
-pub(super) unsafe fn cast(parameter: &[u64]) {
-    let list: &CastList = bytemuck::from_bytes(bytemuck::cast_slice(parameter));
+pub(super) unsafe fn cast(words: &[u64]) {
+    let list: &CastList = parameter(words);
     let work = |chunk: Chunk| {
         let entry = &list.entries[chunk.entry];
         // The types are those that `Casts` lets through.
@@ -34,7 +34,7 @@ pub(super) unsafe fn cast(parameter: &[u64]) {
 /// # Safety
 /// There are `T` at the address from the chunk's first on, and nobody writes them.
 pub(super) unsafe fn numbers<'a, T>(address: u64, chunk: &Chunk) -> &'a [T] {
-    let start = there::<T>(word(address & u64::MAX >> 2)).wrapping_add(chunk.first);
+    let start = pointer::<T>(address & u64::MAX >> 2).wrapping_add(chunk.first);
     // SAFETY: the caller's promise.
     unsafe { slice::from_raw_parts(start, chunk.count) }
 }
@@ -42,7 +42,7 @@ pub(super) unsafe fn numbers<'a, T>(address: u64, chunk: &Chunk) -> &'a [T] {
 /// # Safety
 /// There are `T` at the address from the chunk's first on, and they are the caller's alone.
 pub(super) unsafe fn numbers_mut<'a, T>(address: u64, chunk: &Chunk) -> &'a mut [T] {
-    let start = there_mut::<T>(word(address & u64::MAX >> 2)).wrapping_add(chunk.first);
+    let start = pointer::<T>(address & u64::MAX >> 2).wrapping_add(chunk.first);
     // SAFETY: the caller's promise.
     unsafe { slice::from_raw_parts_mut(start, chunk.count) }
 }

@@ -4,8 +4,8 @@
 
 use half::{bf16, f16};
 
+use super::super::round::{Half, Sealed};
 use super::advance::power;
-use super::round::{Half, Sealed};
 
 /// All floats as far as rounding can tell them apart: the upper 20 bits, and what lies below.
 fn floats() -> impl Iterator<Item = f32> {

@@ -4,14 +4,13 @@
     reason = "a loop must be compiled for the level it is called from"
 )]
 
-use std::ptr::with_exposed_provenance as there;
-
 use half::{bf16, f16};
 
+use super::super::round::Sealed;
+use super::super::{parameter, pointer};
 use super::advance::is_found;
 use super::cast::{STRIP, narrow, numbers_mut};
-use super::round::Sealed;
-use super::way::{self, Chunk, word};
+use super::way::{self, Chunk};
 use super::{INTO_GRADIENT, MAXIMIZE, NESTEROV, Progress, STOCHASTIC, UpdateList};
 
 /// # Safety
@@ -49,8 +48,8 @@ trait Rule {
     fn apply(task: &Task<'_>, strip: Strip<'_>);
 }
 
-unsafe fn update<R: Rule>(parameter: &[u64]) {
-    let list: &UpdateList = bytemuck::from_bytes(bytemuck::cast_slice(parameter));
+unsafe fn update<R: Rule>(words: &[u64]) {
+    let list: &UpdateList = parameter(words);
     // SAFETY: the caller's promise.
     if unsafe { is_found(list.found) } {
         return;
@@ -59,10 +58,10 @@ unsafe fn update<R: Rule>(parameter: &[u64]) {
         1.0
     } else {
         // SAFETY: the caller's promise.
-        unsafe { there::<f32>(word(list.inverse)).read() }
+        unsafe { pointer::<f32>(list.inverse).read() }
     };
     // SAFETY: the caller's promise.
-    let progress = unsafe { there::<Progress>(word(list.progress)).read() };
+    let progress = unsafe { pointer::<Progress>(list.progress).read() };
     let task = Task { list, progress, factor };
     let run = fastest::<R>();
     // SAFETY: the caller's promise, for each block; this processor can run it.

@@ -58,9 +58,3 @@ pub(super) fn each(
         (0..blocks).into_par_iter().for_each(chunk);
     }
 }
-
-/// An address or a count of this process.
-#[expect(clippy::cast_possible_truncation, reason = "what the host touches has an address here")]
-pub(super) const fn word(number: u64) -> usize {
-    number as usize
-}

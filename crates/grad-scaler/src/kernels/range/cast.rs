@@ -2,7 +2,8 @@
 
 use half::{bf16, f16};
 
-use super::{Cast, numbers, numbers_mut, parameter};
+use super::super::parameter;
+use super::{Cast, numbers, numbers_mut};
 use crate::fp8::{self, Fp8, Fp8E4M3, Fp8E5M2, Overflow, Wide};
 
 /// # Safety

@@ -2,7 +2,8 @@
 
 use half::{bf16, f16};
 
-use super::{RangeList, Row, numbers, numbers_mut, parameter};
+use super::super::parameter;
+use super::{RangeList, Row, numbers, numbers_mut};
 use crate::range::tally::{Question, tally};
 
 /// Where an entry keeps the number of its type.

@@ -1,6 +1,7 @@
 //! `freeboard_fp8_update` on the host.
 
-use super::{UpdateFp8, numbers_mut, parameter};
+use super::super::parameter;
+use super::{UpdateFp8, numbers_mut};
 use crate::fp8::recipe;
 
 /// # Safety

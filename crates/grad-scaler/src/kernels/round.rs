@@ -27,6 +27,16 @@ pub trait Sealed: Copy {
     fn widen(self) -> f32;
 }
 
+/// The bits of an f16 without its sign, from those of an f32 that is no NaN: to nearest, ties to even.
+#[inline(always)]
+pub(super) const fn narrow_f16(size: u32) -> u32 {
+    let normal = size.wrapping_sub(0x3800_0000).wrapping_add(0x0fff + (size >> 13 & 1)) >> 13;
+    // No normal f16: adding 0.5, whose last place is the least f16, rounds.
+    let small = (f32::from_bits(size) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
+    let finite = if size < 0x3880_0000 { small } else { normal };
+    if size >= 0x4780_0000 { 0x7c00 } else { finite }
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "the upper half is empty")]
 #[inline(always)]
 const fn low_half(bits: u32) -> u16 {
@@ -68,13 +78,7 @@ impl Sealed for f16 {
     #[inline(always)]
     fn nearest(value: f32) -> Self {
         let bits = value.to_bits();
-        let size = bits & 0x7fff_ffff;
-        let normal = size.wrapping_sub(0x3800_0000).wrapping_add(0x0fff + (size >> 13 & 1)) >> 13;
-        // No normal f16: adding 0.5, whose last place is the least f16, rounds.
-        let small = (f32::from_bits(size) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
-        let finite = if size < 0x3880_0000 { small } else { normal };
-        let result = if size >= 0x4780_0000 { 0x7c00 } else { finite };
-        let result = low_half(result | bits >> 16 & 0x8000);
+        let result = low_half(narrow_f16(bits & 0x7fff_ffff) | bits >> 16 & 0x8000);
         Self::from_bits(if value.is_nan() { NAN } else { result })
     }
 
