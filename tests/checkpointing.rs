@@ -13,9 +13,7 @@ use std::sync::Arc;
 
 use freeboard::budget::{AllocatorMeter, ClosedLoop, Planning, Shortage, Step};
 use freeboard::buffer::BufferError;
-use freeboard::checkpoint::{
-    Chain, Moves, Profiler, Random, Segment, keep_all, least_bytes,
-};
+use freeboard::checkpoint::{Chain, Moves, Profiler, Random, Segment, keep_all, least_bytes};
 use freeboard::device::Compute;
 use freeboard::device_cuda::{CudaOptions, Driver};
 use freeboard::device_host::{HostConfig, Streams};
@@ -59,7 +57,9 @@ impl<D: Compute + Send + Sync + 'static> Layer<D> {
     fn run(&self, input: &Values<D>, random: Random) -> Result<[Values<D>; 2], Failure> {
         let mut kept = vec![0.0; input.len()];
         random.fill(&mut kept);
-        kept.iter_mut().for_each(|draw| *draw = f32::from(u8::from(*draw < 0.9)));
+        for draw in &mut kept {
+            *draw = f32::from(u8::from(*draw < 0.9));
+        }
         let numbers = input.to_vec()?.into_iter().zip(&kept);
         let output: Vec<f32> = numbers.map(|(x, keep)| keep * self.weight * x * x).collect();
         let to_device =
