@@ -48,8 +48,10 @@ pub(crate) struct Task {
     factor: f32,
     multiply: bool,
     check: bool,
-    /// Only where both others are set.
+    /// Only where both others are set, and products may overflow.
     check_after: bool,
+    /// Whether a product is not finite exactly if the number was not, and infinite or NaN as it was.
+    keeps: bool,
 }
 
 impl Task {
@@ -58,7 +60,9 @@ impl Task {
         // Multiplying by 1 would change the bits of a NaN.
         #[expect(clippy::float_cmp, reason = "1 exactly")]
         let multiply = multiply && factor != 1.0;
-        Self { factor, multiply, check, check_after: check_after && check && multiply }
+        let keeps = multiply && factor != 0.0 && factor.abs() <= 1.0;
+        let check_after = check_after && check && multiply && !keeps;
+        Self { factor, multiply, check, check_after, keeps }
     }
 
     /// The same without a look at the numbers.
