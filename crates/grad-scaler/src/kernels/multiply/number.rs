@@ -10,8 +10,8 @@ use std::ops::BitOr;
 use half::{bf16, f16};
 
 use super::super::list::Bad;
-use super::Task;
 use super::level::{self, Level};
+use super::{Look, Task};
 
 /// The numbers between two looks at what was found. They stay in the nearest cache meanwhile.
 const STRIP: usize = 256;
@@ -203,16 +203,15 @@ struct Sweep {
 impl Sweep {
     #[inline(always)]
     fn strip<N: Number, L: Level>(&mut self, numbers: &mut [N]) {
-        let Task { factor, multiply, check, check_after, keeps } = self.task;
-        if check && keeps {
-            // What is found is looked for in the products.
+        let Task { factor, multiply, look } = self.task;
+        if look == Look::Anywhere {
             if !N::scale_and_check::<L>(numbers, factor) {
-                self.note(look(numbers, bad));
+                self.note(first(numbers, bad));
             }
         } else {
-            if check && !N::all_finite(numbers) {
-                self.note(look(numbers, |number| match bad(number) {
-                    None if check_after => overflow(number.times(factor)),
+            if look != Look::Nowhere && !N::all_finite(numbers) {
+                self.note(first(numbers, |number| match bad(number) {
+                    None if look == Look::BeforeAndAfter => overflow(number.times(factor)),
                     bad => bad,
                 }));
             }
@@ -220,8 +219,8 @@ impl Sweep {
                 N::scale::<L>(numbers, factor);
             }
             // Now these are the products of finite numbers: whatever was found ended all checks.
-            if self.task.check_after && !N::all_finite(numbers) {
-                self.note(look(numbers, overflow));
+            if self.task.look == Look::BeforeAndAfter && !N::all_finite(numbers) {
+                self.note(first(numbers, overflow));
             }
         }
         self.at += numbers.len();
@@ -235,10 +234,10 @@ impl Sweep {
     }
 }
 
-/// Finds the first.
+/// The first that is bad, and what is wrong with it.
 #[cold]
 #[inline(never)]
-fn look<N: Number>(numbers: &[N], bad: impl Fn(N) -> Option<Bad>) -> Option<(usize, Bad)> {
+fn first<N: Number>(numbers: &[N], bad: impl Fn(N) -> Option<Bad>) -> Option<(usize, Bad)> {
     let mut numbers = numbers.iter().enumerate();
     numbers.find_map(|(element, &number)| Some((element, bad(number)?)))
 }
