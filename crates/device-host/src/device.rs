@@ -1,6 +1,6 @@
 //! [`HostDevice`]: the device, and what it can do that others cannot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,7 +69,7 @@ pub(crate) struct Inner {
     pub(crate) ground: Arc<Ground>,
     pub(crate) pinned: Pinned,
     pub(crate) events: Mutex<HashMap<EventId, Mark>>,
-    pub(crate) streams: RwLock<HashMap<StreamId, Arc<Stream>>>,
+    pub(crate) streams: RwLock<BTreeMap<StreamId, Arc<Stream>>>,
     /// Of all streams that were made, destroyed ones too as long as they have work.
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) streams_made: AtomicU64,

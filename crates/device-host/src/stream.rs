@@ -76,7 +76,9 @@ impl Stream {
 
     /// Waits for all work put on it until now.
     pub(crate) fn drain(&self) {
-        self.wait(self.mark());
+        let mut queue = self.queue.lock();
+        let ticket = queue.given;
+        self.went.wait_while(&mut queue, |queue| queue.done < ticket);
     }
 
     pub(crate) fn close(&self) {

@@ -88,11 +88,13 @@ pub(crate) struct Slot {
     /// The sites that looked at its gradients since the last update, and what the host knows of
     /// what they found.
     pub(crate) looked: Vec<(usize, Option<bool>)>,
+    /// How many gradients it listed last; as many will fit into the next list at once.
+    pub(crate) listed: usize,
 }
 
 impl Slot {
     pub(crate) const fn new(name: String) -> Self {
-        Self { name, stage: Stage::Ready, looked: Vec::new() }
+        Self { name, stage: Stage::Ready, looked: Vec::new(), listed: 0 }
     }
 
     /// As an update leaves it.
@@ -102,12 +104,23 @@ impl Slot {
     }
 
     pub(crate) fn check_unscale(&self) -> Result<(), ScalerError> {
-        let optimizer = self.name.clone();
+        let optimizer = || self.name.clone();
         match self.stage {
             Stage::Ready => Ok(()),
-            Stage::Unscaled => Err(ScalerError::AlreadyUnscaled { optimizer }),
-            Stage::Stepped => Err(ScalerError::UnscaleAfterStep { optimizer }),
+            Stage::Unscaled => Err(ScalerError::AlreadyUnscaled { optimizer: optimizer() }),
+            Stage::Stepped => Err(ScalerError::UnscaleAfterStep { optimizer: optimizer() }),
         }
+    }
+
+    /// The optimizer's gradients.
+    pub(crate) fn list<'a, O: Optimizer>(
+        &mut self,
+        optimizer: &'a mut O,
+    ) -> Result<Tensors<'a>, ScalerError> {
+        let mut list = Tensors::with_room(self.listed);
+        optimizer.gradients(&mut list)?;
+        self.listed = list.len();
+        Ok(list)
     }
 
     pub(crate) fn check_step(&self) -> Result<(), ScalerError> {

@@ -183,8 +183,8 @@ impl<D: Compute + Send + Sync + 'static> GradScaler<D> {
         optimizer: &mut O,
     ) -> Result<(), ScalerError> {
         let fused = optimizer.is_fused();
-        let mut list = Tensors::new();
-        optimizer.gradients(&mut list)?;
+        let number = self.slot(id)?;
+        let list = self.slots[number].list(optimizer)?;
         self.unscale_tensors(id, list)?;
         if !fused && self.config.enabled {
             self.start_reads(id.number);

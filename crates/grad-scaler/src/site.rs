@@ -11,7 +11,7 @@ use freeboard_units::{Address, DeviceId, StreamId};
 use crate::ScalerError;
 use crate::kernels::list::{
     CHUNK, ENTRIES, Entry, Found, LONGEST, MultiplyList, State, THREADS, UpdateScale, narrow,
-    pieces, tagged,
+    pieces,
 };
 use crate::kernels::{MULTIPLY_LIST, SCALER, UPDATE_SCALE, launch, pointer};
 use crate::tensor::{Home, Tensor};
@@ -257,14 +257,18 @@ impl<D: Compute> Ground<D> {
         list: &mut MultiplyList,
     ) -> Result<(), ScalerError> {
         let (mut count, mut first, mut blocks) = (0, 0, 0);
-        for entry in self.entries(tensors) {
-            list.entries[count] = Entry { first_block: blocks, ..entry };
-            blocks += entry.len.div_ceil(CHUNK);
-            count += 1;
-            if count == ENTRIES {
-                self.launch(list, count, first, blocks)?;
-                first += count;
-                (count, blocks) = (0, 0);
+        for tensor in tensors.iter().filter(|tensor| self.has(tensor)) {
+            let (start, size) = (tensor.start, tensor.dtype.size().get());
+            for (before, len) in pieces(tensor.len) {
+                list.entries[count] =
+                    Entry { start: start + before * size, len, first_block: blocks };
+                blocks += len.div_ceil(CHUNK);
+                count += 1;
+                if count == ENTRIES {
+                    self.launch(list, count, first, blocks)?;
+                    first += count;
+                    (count, blocks) = (0, 0);
+                }
             }
         }
         if count > 0 { self.launch(list, count, first, blocks) } else { Ok(()) }
@@ -288,19 +292,6 @@ impl<D: Compute> Ground<D> {
         // `freeboard_buffer`; `push_raw` has its caller's word), and memory of this process is
         // waited for. Factor and record are this site's own.
         Ok(unsafe { launch(self.compute(), &MULTIPLY_LIST, grid, list, self.stream) }?)
-    }
-
-    /// The entries of this device's tensors, without their first blocks.
-    fn entries(&self, tensors: &[Tensor<'_>]) -> impl Iterator<Item = Entry> {
-        let own = tensors.iter().filter(|tensor| self.has(tensor));
-        own.flat_map(|tensor| {
-            let (start, size) = (tagged(tensor.address, tensor.dtype), tensor.dtype.size().get());
-            pieces(tensor.len).map(move |(before, len)| Entry {
-                start: start + before * size,
-                len,
-                first_block: 0,
-            })
-        })
     }
 
     /// Which element of which tensor has a key that a kernel left.

@@ -44,13 +44,11 @@ impl<D: Compute + Send + Sync + 'static> GradScaler<D> {
             self.check_started("step")?;
             self.slots[number].check_step()?;
             if self.slots[number].stage == Stage::Ready {
-                let mut list = Tensors::new();
-                optimizer.gradients(&mut list)?;
+                let list = self.slots[number].list(optimizer)?;
                 self.unscale_tensors(id, list)?;
             }
             if let Some(found) = self.verdict(number)? {
-                let mut list = Tensors::new();
-                optimizer.gradients(&mut list)?;
+                let list = self.slots[number].list(optimizer)?;
                 let skip = self.explain(found, &list);
                 self.slots[number].stage = Stage::Stepped;
                 return Ok(if self.is_at_floor()? {
@@ -86,8 +84,7 @@ impl<D: Compute + Send + Sync + 'static> GradScaler<D> {
         self.slots[number].check_step()?;
         let is_unscaled = self.slots[number].stage == Stage::Unscaled;
         if !is_unscaled {
-            let mut list = Tensors::new();
-            optimizer.gradients(&mut list)?;
+            let list = self.slots[number].list(optimizer)?;
             self.check(&list.list, true)?;
             self.look(number, &list.list, CHECK)?;
         }

@@ -8,6 +8,7 @@ use freeboard_units::{Address, DeviceId, Dtype, StreamId};
 use half::{bf16, f16};
 
 use crate::ScalerError;
+use crate::kernels::list::tagged;
 
 /// A type of numbers that gradients can have.
 pub trait Float: Element {
@@ -42,7 +43,8 @@ pub(crate) enum Home {
 pub(crate) struct Tensor<'a> {
     pub(crate) name: &'a str,
     pub(crate) home: Home,
-    pub(crate) address: Address,
+    /// Its address, [tagged] with its type.
+    pub(crate) start: u64,
     pub(crate) len: u64,
     pub(crate) dtype: Dtype,
 }
@@ -90,6 +92,11 @@ impl<'a> Tensors<'a> {
         Self::default()
     }
 
+    /// An empty list with room for so many tensors.
+    pub(crate) fn with_room(count: usize) -> Self {
+        Self { list: Vec::with_capacity(count), borrowed: PhantomData }
+    }
+
     /// How many tensors there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -113,16 +120,16 @@ impl<'a> Tensors<'a> {
         mut view: ViewMut<'a, T, D>,
     ) -> Result<(), ScalerError> {
         let home = Home::Device(view.view().device().id(), view.stream());
-        let (address, len) = (view.for_kernel()?, view.len() as u64);
-        self.list.push(Tensor { name, home, address, len, dtype: T::DTYPE });
+        let (start, len) = (tagged(view.for_kernel()?, T::DTYPE), view.len() as u64);
+        self.list.push(Tensor { name, home, start, len, dtype: T::DTYPE });
         Ok(())
     }
 
     /// Adds memory of this process, for scalers on a [`HostDevice`](freeboard_device_host::HostDevice).
     pub fn push_slice<T: Float>(&mut self, name: &'a str, slice: &'a mut [T]) {
         let address = Address::new(slice.as_mut_ptr().expose_provenance() as u64);
-        let (home, len) = (Home::Process, slice.len() as u64);
-        self.list.push(Tensor { name, home, address, len, dtype: T::DTYPE });
+        let (start, len) = (tagged(address, T::DTYPE), slice.len() as u64);
+        self.list.push(Tensor { name, home: Home::Process, start, len, dtype: T::DTYPE });
     }
 
     /// Adds a tensor that another library owns.
@@ -146,7 +153,8 @@ impl<'a> Tensors<'a> {
             let reason = format!("{name} at {address} is not aligned to its elements, {dtype}");
             return Err(DeviceError::InvalidCall { call: "push_raw", reason }.into());
         }
-        self.list.push(Tensor { name, home: Home::Device(device, stream), address, len, dtype });
+        let (home, start) = (Home::Device(device, stream), tagged(address, dtype));
+        self.list.push(Tensor { name, home, start, len, dtype });
         Ok(())
     }
 }

@@ -47,9 +47,17 @@ pub(crate) struct Piece {
 pub(crate) struct Task {
     factor: f32,
     multiply: bool,
-    check: bool,
-    /// Only where both others are set.
-    check_after: bool,
+    look: Look,
+}
+
+/// Where numbers that are not finite are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Nowhere,
+    Before,
+    BeforeAndAfter,
+    /// Wherever it is easiest: a product is finite, infinite or NaN as the number was.
+    Anywhere,
 }
 
 impl Task {
@@ -58,12 +66,18 @@ impl Task {
         // Multiplying by 1 would change the bits of a NaN.
         #[expect(clippy::float_cmp, reason = "1 exactly")]
         let multiply = multiply && factor != 1.0;
-        Self { factor, multiply, check, check_after: check_after && check && multiply }
+        let look = match () {
+            () if !check => Look::Nowhere,
+            () if multiply && factor != 0.0 && factor.abs() <= 1.0 => Look::Anywhere,
+            () if multiply && check_after => Look::BeforeAndAfter,
+            () => Look::Before,
+        };
+        Self { factor, multiply, look }
     }
 
     /// The same without a look at the numbers.
     fn unchecked(self) -> Self {
-        Self { check: false, check_after: false, ..self }
+        Self { look: Look::Nowhere, ..self }
     }
 }
 

@@ -9,7 +9,7 @@ use std::slice;
 use half::{bf16, f16};
 
 use super::super::list::Bad;
-use super::number::{LINE, Number, sweep};
+use super::number::{Number, sweep};
 use super::{Kind, Piece, Task};
 
 /// How far ahead memory is called, in bytes.
@@ -25,15 +25,15 @@ pub(super) type Run = unsafe fn(Piece, Task) -> Option<(usize, Bad)>;
 
 /// What only some processors have an instruction for.
 pub(super) trait Level {
-    fn scale_f16(lines: &mut [[f16; LINE]], factor: f32);
+    /// Multiplies, and with `CHECK` returns whether all were finite.
+    fn scale_f16<const CHECK: bool>(numbers: &mut [f16], factor: f32) -> bool;
 }
 
 /// The best that this processor can run.
 pub(super) fn fastest() -> Run {
     #[cfg(target_arch = "x86_64")]
     {
-        let half = is_x86_feature_detected!("f16c");
-        if half
+        if has_avx2()
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
@@ -41,11 +41,19 @@ pub(super) fn fastest() -> Run {
         {
             return x86::avx512;
         }
-        if half && is_x86_feature_detected!("avx2") {
+        if has_avx2() {
             return x86::avx2;
         }
     }
     portable
+}
+
+/// Whether this processor can run the level of AVX2.
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("fma")
 }
 
 /// Every level that this processor can run.
@@ -53,7 +61,7 @@ pub(super) fn fastest() -> Run {
 pub(super) fn all() -> Vec<Run> {
     let mut all: Vec<Run> = vec![portable, fastest()];
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("f16c") && is_x86_feature_detected!("avx2") {
+    if has_avx2() {
         all.push(x86::avx2);
     }
     all
@@ -64,10 +72,12 @@ struct Portable;
 
 impl Level for Portable {
     #[inline(always)]
-    fn scale_f16(lines: &mut [[f16; LINE]], factor: f32) {
-        for number in lines.as_flattened_mut() {
+    fn scale_f16<const CHECK: bool>(numbers: &mut [f16], factor: f32) -> bool {
+        let finite = !CHECK || f16::all_finite(numbers);
+        for number in numbers {
             *number = number.times(factor);
         }
+        finite
     }
 }
 
@@ -97,8 +107,7 @@ unsafe fn run<L: Level>(piece: Piece, task: Task) -> Option<(usize, Bad)> {
     }
 }
 
-/// Calls the memory that a sweep will be at soon: it reads each strip twice, and waits long enough
-/// between for the processor's own guess to come late.
+/// Calls the memory that a sweep will be at soon, which the processor's own guess would call late.
 #[inline(always)]
 pub(super) fn call_ahead<N>(strip: &[N]) {
     #[cfg(target_arch = "x86_64")]
@@ -116,42 +125,94 @@ pub(super) fn call_ahead<N>(strip: &[N]) {
 mod x86 {
     //! Levels of x86-64.
 
-    use std::arch::x86_64::{_MM_FROUND_TO_NEAREST_INT, _mm256_cvtph_ps, _mm256_cvtps_ph};
+    use std::arch::x86_64::{
+        _MM_FROUND_CUR_DIRECTION, _MM_FROUND_TO_NEAREST_INT, _mm256_cvtph_ps, _mm256_cvtps_ph,
+        _mm256_fmadd_ps, _mm256_mul_ps, _mm256_set1_ps, _mm512_cvt_roundph_ps, _mm512_cvtps_ph,
+        _mm512_fmadd_ps, _mm512_mul_ps, _mm512_set1_ps,
+    };
 
-    use bytemuck::cast;
+    use bytemuck::{cast, cast_mut};
     use half::f16;
 
-    use super::{Bad, LINE, Level, Piece, Task, run};
+    use super::{Bad, Level, Piece, Task, run};
 
-    struct F16c;
+    /// A level whose processors convert so many `f16` at once.
+    macro_rules! level {
+        ($level:ident, $lanes:literal, $features:literal, $fill:ident, $widen:expr, $multiply:ident,
+            $add_product:ident, $narrow:expr) => {
+            struct $level;
 
-    impl Level for F16c {
-        #[inline(always)]
-        fn scale_f16(lines: &mut [[f16; LINE]], factor: f32) {
-            for eight in lines.as_flattened_mut().as_chunks_mut().0 {
-                // SAFETY: only `avx512` and `avx2` use this level, and they want it.
-                unsafe { scale_eight(eight, factor) }
+            impl $level {
+                /// The sum of products of two is finite if all numbers are: those of `f16` are far
+                /// from what `f32` cannot hold. That is half as many instructions as a look at each.
+                #[inline]
+                #[target_feature(enable = $features)]
+                fn scale<const CHECK: bool>(numbers: &mut [f16], factor: f32) -> bool {
+                    let factor = $fill(factor);
+                    let mut sums = $fill(0.0);
+                    let mut do_pair = |[first, second]: &mut [[f16; $lanes]; 2]| {
+                        let wide = [$widen(cast(*first)), $widen(cast(*second))];
+                        if CHECK {
+                            sums = $add_product(wide[0], wide[1], sums);
+                        }
+                        *first = cast($narrow($multiply(wide[0], factor)));
+                        *second = cast($narrow($multiply(wide[1], factor)));
+                    };
+                    let (pairs, rest) = numbers.as_chunks_mut::<{ 2 * $lanes }>();
+                    for pair in pairs {
+                        do_pair(cast_mut(pair));
+                    }
+                    if !rest.is_empty() {
+                        let mut pair = [f16::ZERO; 2 * $lanes];
+                        pair[..rest.len()].copy_from_slice(rest);
+                        do_pair(cast_mut(&mut pair));
+                        rest.copy_from_slice(&pair[..rest.len()]);
+                    }
+                    let sums: [f32; $lanes] = cast(sums);
+                    sums.into_iter().fold(true, |all, sum| all & sum.is_finite())
+                }
             }
-        }
+
+            impl Level for $level {
+                #[inline(always)]
+                fn scale_f16<const CHECK: bool>(numbers: &mut [f16], factor: f32) -> bool {
+                    // SAFETY: only the function of this level uses it, and wants the same.
+                    unsafe { Self::scale::<CHECK>(numbers, factor) }
+                }
+            }
+        };
     }
 
-    #[inline]
-    #[target_feature(enable = "avx,f16c")]
-    fn scale_eight(eight: &mut [f16; 8], factor: f32) {
-        let wide: [f32; 8] = cast(_mm256_cvtph_ps(cast(*eight)));
-        let products = cast(wide.map(|number| number * factor));
-        *eight = cast(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(products));
-    }
+    level!(
+        Avx2,
+        8,
+        "avx,f16c,fma",
+        _mm256_set1_ps,
+        _mm256_cvtph_ps,
+        _mm256_mul_ps,
+        _mm256_fmadd_ps,
+        _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>
+    );
+    level!(
+        Avx512,
+        16,
+        "avx512f",
+        _mm512_set1_ps,
+        _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>,
+        _mm512_mul_ps,
+        _mm512_fmadd_ps,
+        _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>
+    );
 
-    #[target_feature(enable = "avx2,f16c")]
+    #[target_feature(enable = "avx2,f16c,fma")]
     pub(super) unsafe fn avx2(piece: Piece, task: Task) -> Option<(usize, Bad)> {
         // SAFETY: passed on.
-        unsafe { run::<F16c>(piece, task) }
+        unsafe { run::<Avx2>(piece, task) }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c,fma")]
     pub(super) unsafe fn avx512(piece: Piece, task: Task) -> Option<(usize, Bad)> {
         // SAFETY: passed on.
-        unsafe { run::<F16c>(piece, task) }
+        unsafe { run::<Avx512>(piece, task) }
     }
 }

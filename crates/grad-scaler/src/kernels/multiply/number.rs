@@ -5,41 +5,62 @@
     reason = "a loop must be compiled for the level it is called from"
 )]
 
+use std::ops::BitOr;
+
 use half::{bf16, f16};
 
 use super::super::list::Bad;
-use super::Task;
 use super::level::{self, Level};
+use super::{Look, Task};
 
-/// Numbers that fill the widest vectors. All loops are over whole lines.
-pub(super) const LINE: usize = 16;
-/// The lines that are first checked, then multiplied, while they are in the nearest cache.
-const STRIP: usize = 4;
+/// The numbers between two looks at what was found. They stay in the nearest cache meanwhile.
+const STRIP: usize = 256;
+/// Shorter strips, for what is left: of so many numbers each that loops need not count.
+const SHORT: [usize; 2] = [64, 32];
 
 /// A type of numbers.
 pub(super) trait Number: Copy {
-    const ZERO: Self;
+    /// As many bits.
+    type Bits: Copy + Default + BitOr<Output = Self::Bits>;
 
     fn not_finite(self) -> bool;
     fn not_a_number(self) -> bool;
     fn times(self, factor: f32) -> Self;
+    /// The highest bit is set if the number is not finite.
+    fn mark(self) -> Self::Bits;
+    fn is_marked(bits: Self::Bits) -> bool;
 
     /// Whether all are finite, without a branch for each.
-    fn all_finite(lines: &[[Self; LINE]]) -> bool;
+    #[inline(always)]
+    fn all_finite(numbers: &[Self]) -> bool {
+        let marks = numbers.iter().map(|number| number.mark());
+        !Self::is_marked(marks.fold(Self::Bits::default(), |all, mark| all | mark))
+    }
 
     #[inline(always)]
-    fn scale<L: Level>(lines: &mut [[Self; LINE]], factor: f32) {
-        for number in lines.as_flattened_mut() {
+    fn scale<L: Level>(numbers: &mut [Self], factor: f32) {
+        for number in numbers {
             *number = number.times(factor);
         }
     }
+
+    /// Multiplies by a factor that is finite, and returns whether all were finite before.
+    #[inline(always)]
+    fn scale_and_check<L: Level>(numbers: &mut [Self], factor: f32) -> bool {
+        let mut marks = Self::Bits::default();
+        for number in numbers {
+            marks = marks | number.mark();
+            *number = number.times(factor);
+        }
+        !Self::is_marked(marks)
+    }
 }
 
-/// Infinities and NaN are what has the largest exponent, the one of infinity, without the sign.
+/// Infinities and NaN have the largest exponent. One more, and it runs over into the sign.
 macro_rules! number {
-    ($number:ty, $bits:ty, $times:expr $(, $scale:item)?) => {
+    ($number:ty, $bits:ty, $times:expr $(, $item:item)*) => {
         impl Number for $number {
-            const ZERO: Self = <$number>::from_bits(0);
+            type Bits = $bits;
             #[inline(always)]
             fn not_finite(self) -> bool {
                 !self.is_finite()
@@ -53,30 +74,49 @@ macro_rules! number {
                 $times(self, factor)
             }
             #[inline(always)]
-            fn all_finite(lines: &[[Self; LINE]]) -> bool {
-                let mut most: [$bits; LINE] = [0; LINE];
-                for line in lines {
-                    for (most, number) in most.iter_mut().zip(line) {
-                        *most = (*most).max(number.to_bits() & (<$bits>::MAX >> 1));
-                    }
-                }
-                most.into_iter().fold(0, <$bits>::max) < <$number>::INFINITY.to_bits()
+            fn mark(self) -> $bits {
+                const ONE: $bits = <$bits>::MAX / 2 + 1 - <$number>::INFINITY.to_bits();
+                self.to_bits().wrapping_add(ONE) ^ self.to_bits()
+            }
+            #[inline(always)]
+            fn is_marked(bits: $bits) -> bool {
+                bits > <$bits>::MAX / 2
             }
             $(#[inline(always)]
-            $scale)?
+            $item)*
         }
     };
 }
 
 number!(f32, u32, |number: f32, factor: f32| number * factor);
 number!(f64, u64, |number: f64, factor: f32| number * f64::from(factor));
-number!(bf16, u16, |number, factor| narrow_bf16(widen_bf16(number) * factor));
+number!(
+    bf16,
+    u16,
+    |number, factor| narrow_bf16(widen_bf16(number) * factor),
+    fn scale_and_check<L: Level>(numbers: &mut [Self], factor: f32) -> bool {
+        let finite = Self::all_finite(numbers);
+        if finite {
+            // No product is NaN: that saves more than the check takes.
+            for number in numbers {
+                let product = round_bf16(widen_bf16(*number) * factor);
+                *number = low_half(product, Self::from_bits);
+            }
+        } else {
+            Self::scale::<L>(numbers, factor);
+        }
+        finite
+    }
+);
 number!(
     f16,
     u16,
     |number, factor| narrow_f16(widen_f16(number) * factor),
-    fn scale<L: Level>(lines: &mut [[Self; LINE]], factor: f32) {
-        L::scale_f16(lines, factor);
+    fn scale<L: Level>(numbers: &mut [Self], factor: f32) {
+        L::scale_f16::<false>(numbers, factor);
+    },
+    fn scale_and_check<L: Level>(numbers: &mut [Self], factor: f32) -> bool {
+        L::scale_f16::<true>(numbers, factor)
     }
 );
 
@@ -88,10 +128,15 @@ fn widen_bf16(number: bf16) -> f32 {
 /// To nearest, ties to even; `half` does the same with a branch, which is not made a vector.
 #[inline(always)]
 fn narrow_bf16(number: f32) -> bf16 {
+    let quiet = number.to_bits() >> 16 | 0x40;
+    low_half(if number.is_nan() { quiet } else { round_bf16(number) }, bf16::from_bits)
+}
+
+/// The bits that a number other than NaN has as a `bf16`.
+#[inline(always)]
+fn round_bf16(number: f32) -> u32 {
     let bits = number.to_bits();
-    let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16;
-    let quiet = bits >> 16 | 0x40;
-    low_half(if number.is_nan() { quiet } else { rounded }, bf16::from_bits)
+    bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16
 }
 
 /// The exponent is moved by a multiplication, which makes subnormal numbers normal, too.
@@ -124,20 +169,21 @@ fn low_half<N>(bits: u32, make: impl FnOnce(u16) -> N) -> N {
 #[inline(always)]
 pub(super) fn sweep<N: Number, L: Level>(numbers: &mut [N], task: Task) -> Option<(usize, Bad)> {
     let mut state = Sweep { task, at: 0, found: None };
-    let (lines, rest) = numbers.as_chunks_mut::<LINE>();
-    let (strips, lines) = lines.as_chunks_mut::<STRIP>();
+    let (strips, rest) = numbers.as_chunks_mut::<STRIP>();
     for strip in strips {
         level::call_ahead(strip);
-        state.strip::<N, L>(strip, STRIP * LINE);
+        state.strip::<N, L>(strip);
     }
-    for line in lines.as_chunks_mut::<1>().0 {
-        state.strip::<N, L>(line, LINE);
+    let (strips, rest) = rest.as_chunks_mut::<{ SHORT[0] }>();
+    for strip in strips {
+        state.strip::<N, L>(strip);
+    }
+    let (strips, rest) = rest.as_chunks_mut::<{ SHORT[1] }>();
+    for strip in strips {
+        state.strip::<N, L>(strip);
     }
     if !rest.is_empty() {
-        let mut line = [[N::ZERO; LINE]];
-        line[0][..rest.len()].copy_from_slice(rest);
-        state.strip::<N, L>(&mut line, rest.len());
-        rest.copy_from_slice(&line[0][..rest.len()]);
+        state.strip::<N, L>(rest);
     }
     state.found
 }
@@ -151,38 +197,52 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// Does the task to these lines, of which so many numbers are the piece's own.
     #[inline(always)]
-    fn strip<N: Number, L: Level>(&mut self, lines: &mut [[N; LINE]], own: usize) {
-        if self.task.check && !N::all_finite(lines) {
-            self.look(&lines.as_flattened()[..own], |number, task| match () {
-                () if number.not_a_number() => Some(Bad::NotANumber),
-                () if number.not_finite() => Some(Bad::Infinite),
-                () if task.check_after && number.times(task.factor).not_finite() => {
-                    Some(Bad::Overflow)
-                }
-                () => None,
-            });
+    fn strip<N: Number, L: Level>(&mut self, numbers: &mut [N]) {
+        let Task { factor, multiply, look } = self.task;
+        if look == Look::Anywhere {
+            if !N::scale_and_check::<L>(numbers, factor) {
+                self.note(first(numbers, bad));
+            }
+        } else {
+            if look != Look::Nowhere && !N::all_finite(numbers) {
+                self.note(first(numbers, |number| match bad(number) {
+                    None if look == Look::BeforeAndAfter => overflow(number.times(factor)),
+                    bad => bad,
+                }));
+            }
+            if multiply {
+                N::scale::<L>(numbers, factor);
+            }
+            // Now these are the products of finite numbers: whatever was found ended all checks.
+            if self.task.look == Look::BeforeAndAfter && !N::all_finite(numbers) {
+                self.note(first(numbers, overflow));
+            }
         }
-        if self.task.multiply {
-            N::scale::<L>(lines, self.task.factor);
-        }
-        // Now these are the products of finite numbers: whatever was found ended all checks.
-        if self.task.check_after && !N::all_finite(lines) {
-            let overflow = |number: N, _: &Task| number.not_finite().then_some(Bad::Overflow);
-            self.look(&lines.as_flattened()[..own], overflow);
-        }
-        self.at += own;
+        self.at += numbers.len();
     }
 
-    /// Finds the first, and ends all checks: nothing later comes before it. There is none if only
-    /// what fills the last line is not finite.
-    #[cold]
-    #[inline(never)]
-    fn look<N: Number>(&mut self, numbers: &[N], bad: impl Fn(N, &Task) -> Option<Bad>) {
-        let mut numbers = numbers.iter().enumerate();
-        self.found = numbers
-            .find_map(|(at, &number)| bad(number, &self.task).map(|bad| (self.at + at, bad)));
+    /// Ends all checks: nothing later comes before what was found.
+    #[inline(always)]
+    fn note(&mut self, found: Option<(usize, Bad)>) {
+        self.found = found.map(|(element, bad)| (self.at + element, bad));
         self.task = self.task.unchecked();
     }
+}
+
+/// The first that is bad, and what is wrong with it.
+#[cold]
+#[inline(never)]
+fn first<N: Number>(numbers: &[N], bad: impl Fn(N) -> Option<Bad>) -> Option<(usize, Bad)> {
+    let mut numbers = numbers.iter().enumerate();
+    numbers.find_map(|(element, &number)| Some((element, bad(number)?)))
+}
+
+fn bad<N: Number>(number: N) -> Option<Bad> {
+    let bad = if number.not_a_number() { Bad::NotANumber } else { Bad::Infinite };
+    number.not_finite().then_some(bad)
+}
+
+fn overflow<N: Number>(product: N) -> Option<Bad> {
+    product.not_finite().then_some(Bad::Overflow)
 }

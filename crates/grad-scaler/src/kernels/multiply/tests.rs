@@ -304,22 +304,47 @@ fn all_numbers_of_16_bits_are_rounded_as_half_rounds_them() {
     }
 }
 
+/// The bits of infinity, and of NaN above it.
+const fn infinity(kind: Kind) -> u64 {
+    match kind {
+        Kind::F32 => 0x7f80_0000,
+        Kind::F16 => 0x7c00,
+        Kind::BF16 => 0x7f80,
+        Kind::F64 => 0x7ff0 << 48,
+    }
+}
+
 #[test]
 fn a_bad_number_is_found_wherever_it_lies() {
     for kind in [Kind::F32, Kind::F16, Kind::BF16, Kind::F64] {
-        let infinite = match kind {
-            Kind::F32 => 0x7f80_0000,
-            Kind::F16 => 0xfc00,
-            Kind::BF16 => 0x7f80,
-            Kind::F64 => 0xfff0 << 48,
-        };
-        for at in 0..300 {
+        let sign = 1 << (8 * kind.bytes() - 1);
+        for (at, payload) in (0..300).flat_map(|at| [(at, sign), (at, 1)]) {
             let mut bits = vec![0; 300];
-            bits[at] = infinite;
+            bits[at] = infinity(kind) | payload;
             let tensor = Tensor { kind, skip: 1, bits };
+            for (factor, flags) in [(0.5, CHECK), (0.5, CHECK | MULTIPLY), (2.0, CHECK | MULTIPLY)]
+            {
+                for run in level::all() {
+                    check(std::slice::from_ref(&tensor), factor, flags, |list, task| {
+                        share::alone(list, task, run)
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_numbers_are_finite() {
+    for kind in [Kind::F32, Kind::F16, Kind::BF16, Kind::F64] {
+        let largest = infinity(kind) - 1;
+        for bits in [vec![largest; 300], [largest, 0].repeat(150)] {
             for run in level::all() {
-                check(std::slice::from_ref(&tensor), 0.5, CHECK, |list, task| {
-                    share::alone(list, task, run)
+                let tensor = Tensor { kind, skip: 1, bits: bits.clone() };
+                check(&[tensor], 0.5, CHECK | MULTIPLY, |list, task| {
+                    let found = share::alone(list, task, run);
+                    assert_eq!(found, None);
+                    found
                 });
             }
         }
