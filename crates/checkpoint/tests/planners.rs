@@ -177,13 +177,19 @@ fn groups_of_layers_cost_little() {
     let effort = Effort { slots: 100, single_layers: 50, exact_layers: 0 };
     let grouped = optimal_with(&chain, half, effort).unwrap();
     assert_eq!(grouped.proof, Proof::Unknown);
-    let singly = Effort { slots: 400, single_layers: 200, exact_layers: 0 };
-    let singly = optimal_with(&chain, half, singly).unwrap();
+    let one_by_one = Effort { slots: 1000, single_layers: 200, exact_layers: 0 };
+    let singly = optimal_with(&chain, half, one_by_one).unwrap();
     assert!(matches!(singly.proof, Proof::NoneBetterWithin(_)));
     // Neither is the optimum: slots round, groups are coarse.
     assert!(grouped.plan.peak_bytes <= half && grouped.plan.extra_time() > 0.0);
     let lost = grouped.plan.total_time / singly.plan.total_time;
     assert!(lost < 1.03, "{lost}");
+    // Where little is run again, single layers are little work.
+    let most = Bytes::new(keep_all(&chain).peak_bytes.get() / 20 * 19);
+    let effort = Effort { slots: 1000, ..effort };
+    let few = optimal_with(&chain, most, effort).unwrap();
+    assert_eq!(few, optimal_with(&chain, most, one_by_one).unwrap());
+    assert!(few.plan.extra_time() > 0.0 && few.proof != Proof::Unknown);
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SPEED", allow_negative_numbers = true, value_parser = speed)]
     link: Option<Link>,
     /// Memory slots of the discretised pass, which an exact one follows up to 100 layers; above 500
-    /// layers, these are planned in groups
+    /// layers, these are planned in groups where much has to be run again
     #[arg(long, value_name = "N", default_value_t = Effort::default().slots)]
     #[arg(value_parser = slots)]
     slots: usize,

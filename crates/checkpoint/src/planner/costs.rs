@@ -50,6 +50,16 @@ impl Costs {
         self.forward_until[t] - self.forward_until[s - 1]
     }
 
+    /// How many ways there are to part stretches that run forward in no more than this time. Others
+    /// are of no interest where no more extra time is.
+    pub(crate) fn work(&self, extra: f64) -> u64 {
+        let squares = self.forward_until.iter().enumerate().map(|(s, before)| {
+            let after = self.forward_until.partition_point(|until| until - before <= extra);
+            ((after - s) as u64).pow(2)
+        });
+        squares.sum::<u64>() / 2
+    }
+
     /// What saving `s` and its backward pass need, in a stretch s..t, beside the stretch s+1..t.
     pub(crate) fn save_needs(&self, s: usize, t: usize) -> u64 {
         let made = self.saved[s] + if s == self.layers { self.output[s] } else { 0 };

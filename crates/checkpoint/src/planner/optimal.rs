@@ -43,7 +43,8 @@ pub struct Effort {
     /// Memory slots of the first, discretised pass. Default 500. No more than 2^30 over the square of
     /// the layers are used: the tables take up to 2 bytes for each.
     pub slots: usize,
-    /// Up to how many layers are planned one by one; more in groups of equally many. Default 500.
+    /// Up to how many layers are planned one by one; more in groups of equally many, unless little is
+    /// run again: then one by one is no more work than for so many. Default 500.
     pub single_layers: usize,
     /// Up to how many layers an exact pass follows. Default 100: it takes some tenths of a second.
     pub exact_layers: usize,
@@ -62,7 +63,7 @@ pub enum Proof {
     Exact,
     /// No persistent plan within this smaller budget takes less time.
     NoneBetterWithin(Bytes),
-    /// Nothing: layers were planned in groups.
+    /// Nothing: layers were planned in groups, or there are too many for so few slots.
     Unknown,
 }
 
@@ -77,6 +78,11 @@ pub struct Optimal {
 
 /// Corners that the exact pass may look at before it is given up, some seconds at worst.
 const EXACT_WORK: u64 = 200_000_000;
+
+/// What may have to be looked at for so many layers, as [`Costs::work`] counts.
+const fn work_of(layers: usize) -> u64 {
+    (layers as u64).saturating_pow(3) / 2
+}
 
 /// Slots times layers times layers, at most: some 2 GiB of tables.
 const TABLE: usize = 1 << 30;
@@ -128,31 +134,29 @@ pub fn optimal_with(chain: &Chain, budget: Bytes, effort: Effort) -> Result<Opti
     }
     let room = (budget - input).get();
     let mut plan = planned(chain, least.operations());
-    let mut size = costs.layers.div_ceil(effort.single_layers.max(1));
+    // Groups find a plan in no time, and what it costs spares smaller ones most of their work.
+    let single = effort.single_layers.max(1);
+    let enough = costs.layers.div_ceil(single);
+    let mut size = enough.saturating_mul(4);
     let slots = loop {
         let layers = costs.layers.div_ceil(size);
         let slots = effort.slots.clamp(1, TABLE / (layers * layers));
-        // Groups find a plan in no time, and what it costs spares the single layers most of their work.
-        let find = |size: usize| discretised(chain, size, budget, slots, plan.extra_time());
-        if let Some(found) = [4, 2].into_iter().find_map(|more| find(more * size)) {
-            plan = better(plan, found);
-        }
         let found = discretised(chain, size, budget, slots, plan.extra_time());
-        if found.is_some() || size == 1 {
-            plan = found.map_or(plan.clone(), |found| better(plan, found));
+        let is_found = found.is_some();
+        plan = found.map_or(plan.clone(), |found| better(plan, found));
+        let is_much = costs.work(plan.extra_time()) > work_of(single);
+        if size == 1 || (size <= enough && is_found && is_much) {
             break slots;
         }
-        // In so little memory only smaller groups fit.
         size /= 2;
     };
     let bound = plan.extra_time() * (1.0 + 1e-12);
     let tried = (costs.layers <= effort.exact_layers).then_some(EXACT_WORK);
     let Some(found) = tried.and_then(|work| exact::solve(&costs, room, bound, work)) else {
         let lost = 2 * (costs.layers as u64 + 1) * room.div_ceil(slots as u64);
-        let proof = match size {
-            1 => Proof::NoneBetterWithin(budget.saturating_sub(Bytes::new(lost))),
-            _ => Proof::Unknown,
-        };
+        let within = budget.saturating_sub(Bytes::new(lost));
+        let is_known = size == 1 && !within.is_zero();
+        let proof = if is_known { Proof::NoneBetterWithin(within) } else { Proof::Unknown };
         return Ok(Optimal { plan, proof });
     };
     Ok(Optimal { plan: better(plan, planned(chain, found)), proof: Proof::Exact })
