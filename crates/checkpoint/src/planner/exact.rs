@@ -58,7 +58,8 @@ impl Exact<'_> {
     }
 
     /// No extra time of s..t above this is of interest; `None`: none at all. What comes after it was
-    /// processed before it, and for that its layers ran forward.
+    /// processed before it, and for that its layers ran forward. a(t) need not have been stored then,
+    /// so that the whole room counts: all stretches are planned up to it, though a(s-1) lies beside.
     fn bound(&self, s: usize, t: usize) -> Option<f64> {
         if t == self.costs.layers {
             return Some(self.bound);

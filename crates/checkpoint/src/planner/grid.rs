@@ -224,8 +224,8 @@ impl<'a> Grid<'a> {
         (low..end, self.parts(times, |part| part.end - 1))
     }
 
-    /// No extra time of s..t above this is of interest; `None`: none at all. What comes after it was
-    /// processed before it, and for that its layers ran forward.
+    /// No extra time of s..t above this is of interest; `None`: none at all. As in the exact pass, but
+    /// what the layers after it take is known only where it was filled before.
     fn bound(&self, s: usize, t: usize) -> Option<f32> {
         let layers = self.costs.layers;
         if t == layers {
